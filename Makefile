@@ -1,0 +1,80 @@
+# Works with GNU make 3.81 (macOS) and later. `make` alone lists the commands.
+
+PYTHON ?= python3
+VENV   ?= .venv
+# How many test processes: a number, or auto for one per processor.
+TEST_PROCESSES ?= auto
+# More arguments for pytest, for example: make test PYTEST_ARGS='-k backout'
+PYTEST_ARGS ?=
+
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+LOCK   := requirements-dev.txt
+# A copy of the lock file that the virtual environment was made from.
+STAMP  := $(VENV)/installed-lock.txt
+UV     := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+          --no-emit-index-url --no-strip-extras --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format bench docs build deploy lock clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Create .venv with everything that the other commands need
+
+# The lock file is complete, so pip need not resolve anything: --no-deps.
+$(STAMP): $(LOCK)
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+	  echo "make: no '$(PYTHON)' found. Install Python 3.11 or later, or name one: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1); Keyturn needs Python 3.11 or later. Name one: make setup PYTHON=python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' lacks the venv module. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	@if ! cmp -s $(LOCK) $@ || ! $(PY) -c '' 2>/dev/null; then \
+	  set -e; \
+	  echo "Installing the pinned packages into $(VENV) (once; takes about a minute)"; \
+	  $(PY) -c '' 2>/dev/null || { rm -rf "$(VENV)"; "$(PYTHON)" -m venv "$(VENV)"; }; \
+	  $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes --no-deps --requirement $(LOCK); \
+	  cp $(LOCK) $@; \
+	fi
+	@touch $@
+
+demo: setup ## Rotate keys on an embedded AWS: no account, no Docker
+	@$(PY) -m localaws.demo
+
+test: lint ## Run the linters and every test
+	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
+
+lint: setup ## Check style, types, the template, the state machines and the generated docs
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "make: some files are not formatted; run 'make format'" >&2; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/cfn-lint template.yaml
+	@$(PY) -m tools.asl lint statemachine/*.asl.json
+	@$(PY) -m tools.docs --check
+
+format: setup ## Format the code and apply the linter's safe fixes
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+docs: setup ## Fill in the generated parts of the docs: diagrams, parameters
+	@$(PY) -m tools.docs
+
+bench: setup ## Measure, and print the numbers
+	@PYTHONPATH=functions $(PY) -m benchmarks
+
+build: setup ## Build the deployable application into .aws-sam (needs Python 3.13)
+	@$(BIN)/sam build
+
+deploy: build ## Deploy with the guided prompts of the SAM CLI (needs AWS credentials)
+	@$(BIN)/sam deploy --guided
+
+lock: setup ## Compile the lock files again from the .in files
+	@$(UV) --output-file functions/requirements.txt functions/requirements.in
+	@$(UV) --output-file requirements-dev.txt requirements-dev.in
+
+clean: ## Remove everything that can be made again, .venv included
+	rm -rf "$(VENV)" .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

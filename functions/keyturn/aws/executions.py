@@ -1,0 +1,67 @@
+"""Step Functions: what became of an execution that holds a claim, stopping one, starting one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from keyturn import fence
+from keyturn.aws import calls
+from keyturn.errors import AwsRefused
+
+# The error of a StopExecution by a person's BACK_OUT or an EMERGENCY that takes over the claim.
+TAKEN_OVER = "TakenOver"
+
+_ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
+
+
+@dataclass(frozen=True)
+class ExecutionState:
+    """An execution: `running` is None when its state cannot be known."""
+
+    running: bool | None
+    ended_at: datetime | None = None
+    error: str | None = None
+
+
+def look_up(execution_arn: str) -> ExecutionState:
+    """Return the state of an execution.
+
+    Throttling is raised (the caller tries again); "does not exist" and a denial are unknown,
+    because both can be had for an execution that runs.
+    """
+    try:
+        with calls.translated("states:DescribeExecution"):
+            found = calls.stepfunctions().describe_execution(executionArn=execution_arn)
+    except AwsRefused:
+        return ExecutionState(running=None)
+    if found["status"] in _ENDED and found.get("stopDate"):
+        return ExecutionState(False, found["stopDate"].astimezone(UTC), found.get("error"))
+    return ExecutionState(running=True)  # RUNNING, and PENDING_REDRIVE, which may run any moment
+
+
+def stop(execution_arn: str, *, cause: str) -> None:
+    """Stop an execution; one that has ended already counts as stopped."""
+    fence.may_change()
+    with calls.translated("states:StopExecution"):
+        calls.stepfunctions().stop_execution(
+            executionArn=execution_arn, error=TAKEN_OVER, cause=cause
+        )
+
+
+def start(machine_arn: str, name: str, data: dict[str, Any]) -> bool:
+    """Start an execution; False when one of this name was started before."""
+    with calls.translated("states:StartExecution"):
+        try:
+            calls.stepfunctions().start_execution(
+                stateMachineArn=machine_arn, name=name, input=json.dumps(data)
+            )
+        except ClientError as error:
+            if calls.error_code(error) != "ExecutionAlreadyExists":
+                raise
+            return False
+    return True

@@ -1,0 +1,141 @@
+"""The claim: a compare-and-swap on a staging label, taken before the first change.
+
+First an intent version is stored under an id of its own, then the label CLAIM is moved onto it,
+which Secrets Manager refuses while another version has it. Removing the label is the decision.
+"""
+
+from __future__ import annotations
+
+from keyturn.aws import secrets
+from keyturn.decision import Ask, Decision, Step
+from keyturn.errors import ClaimLost, RequestRejected
+from keyturn.identifiers import intent_version_id
+from keyturn.snapshot import IntentRecord
+from keyturn.world import Label, SecretState, Tag, World
+
+_CONTINUES = frozenset(
+    {
+        Step.RESUME_PROVE,
+        Step.RESUME_PICKUP,
+        Step.RESUME_WATCH,
+        Step.CUT_OVER,
+        Step.BACK_OUT,
+        Step.FINISH_BACK_OUT,
+        Step.DISCARD,
+    }
+)
+
+
+def take(
+    world: World, ask: Ask, decision: Decision, *, name: str, execution_arn: str, mark: str,
+    action: str | None = None,
+) -> None:
+    """Take the claim for an execution; having it already is success.
+
+    Args:
+        world: the snapshot on which `decision` was made.
+        ask: what is asked for.
+        decision: the decision before the claim (it runs again under it).
+        name: the secret's name; an empty secret is created when there is none.
+        execution_arn, mark: the claimant.
+        action: what the intent says is done, when it is not `ask.action` (RetireKey).
+
+    Raises:
+        RequestRejected: somebody else took the claim first.
+    """
+    version = intent_version_id(mark)
+    if world.secret is None:
+        secrets.create(name, {"keyturn:user-name": world.user_name})
+    secrets.put(name, version, _record(world, ask, decision, execution_arn, action).text(), Label.INTENT)
+    dead = world.claim.version_id if world.claim else None
+    if not secrets.move(name, Label.CLAIM, to=version, expected=dead):
+        raise RequestRejected(
+            f"another execution began to work on {world.user_name} at the same moment; wait "
+            "until it has ended"
+        )
+
+
+def _record(
+    world: World, ask: Ask, decision: Decision, execution_arn: str, action: str | None
+) -> IntentRecord:
+    dead = world.claim.intent if world.claim else None
+    keys_before = [
+        {"id": key.id, "status": "Active" if key.active else "Inactive"} for key in world.keys
+    ]
+    inherited = dead or (world.last_intent if decision.step in _CONTINUES else None)
+    if inherited:
+        status = {key["id"]: key["status"] for key in keys_before}
+        keys_before = [
+            {"id": key_id, "status": status.get(key_id, "Deleted")}
+            for key_id in inherited.keys_before
+        ]
+    return IntentRecord(
+        user_name=world.user_name,
+        execution_arn=execution_arn,
+        action=action or ask.action,
+        mode="EMERGENCY" if decision.emergency else ask.mode,
+        keys_before=keys_before,
+        old_access_key_id=decision.old_key_id,
+        took_over=dead is not None,
+        inherited_since=min(dead.inherited_since or dead.created_at, dead.created_at)
+        if dead
+        else None,
+        inherited_until=(world.claim.free_at if world.claim else None) or (world.now if dead else None),
+    )
+
+
+def verify(state: SecretState, mark: str) -> None:
+    """Return when the claim is this execution's.
+
+    Raises:
+        ClaimLost: it is somebody else's, or gone.
+    """
+    holder = state.version(Label.CLAIM)
+    if holder != intent_version_id(mark):
+        raise ClaimLost(
+            f"the claim on {state.name} is {'held by ' + holder if holder else 'gone'}: another "
+            "execution or a person took over, so this execution changes nothing more"
+        )
+
+
+def required(name: str, mark: str) -> SecretState:
+    """Return the secret's state as found under this execution's claim (else ClaimLost)."""
+    state = secrets.require(name)
+    verify(state, mark)
+    return state
+
+
+def release(state: SecretState, mark: str) -> None:
+    """Take the label off: the decision, and its last step. Gone already is success."""
+    own = intent_version_id(mark)
+    if state.version(Label.CLAIM) == own and not secrets.remove(
+        state.arn, Label.CLAIM, expected=own
+    ):
+        raise ClaimLost(f"the claim on {state.name} was taken over while it was being released")
+
+
+def mark_exposed(world: World, *, name: str, key_id: str) -> None:
+    """Record that a key must never come back: by the label EXPOSED, or by a tag.
+
+    The label marks the version that holds the key; when no version does, or when the label is
+    needed for another key that still exists, a tag on the secret says it.
+    """
+    state = world.secret
+    if state is None:
+        secrets.create(name, {"keyturn:user-name": world.user_name})
+        state = secrets.require(name)
+    if key_id in state.exposed_keys:
+        return
+    version = next((version for version, key in state.key_ids.items() if key == key_id), None)
+    labelled = state.key(Label.EXPOSED)
+    label_is_free = labelled is None or world.find(labelled) is None
+    if (
+        version
+        and label_is_free
+        and secrets.move(
+            name, Label.EXPOSED, to=version, expected=state.version(Label.EXPOSED)
+        )
+    ):
+        return
+    still_there = sorted({key.id for key in world.keys} & state.exposed_keys | {key_id})
+    secrets.tag(name, {Tag.EXPOSED_KEYS: " ".join(still_there)})

@@ -1,0 +1,732 @@
+"""The decision table: what a request does, given the world as it stands.
+
+`decide` is a pure function. It runs twice: before the claim is taken, where a rejection must not
+have written anything, and again under the claim, where the answer is binding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from keyturn.identifiers import key_of_version, mark_of_version, masked
+from keyturn.request import Action, Mode
+from keyturn.rotation import Policy
+from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
+from keyturn.world import ClaimantState, Intent, Key, Label, SecretState, World
+
+
+class Step(StrEnum):
+    """What happens next. The state machine's Choices match on these words."""
+
+    REJECT = "REJECT"
+    SKIP = "SKIP"
+    WAIT = "WAIT"
+    STOP_CLAIMANT = "STOP_CLAIMANT"
+    ISSUE = "ISSUE"
+    RESUME_PROVE = "RESUME_PROVE"
+    RESUME_PICKUP = "RESUME_PICKUP"
+    RESUME_WATCH = "RESUME_WATCH"
+    CUT_OVER = "CUT_OVER"
+    BACK_OUT = "BACK_OUT"
+    FINISH_BACK_OUT = "FINISH_BACK_OUT"
+    DISCARD = "DISCARD"
+    EXPOSED_ONLY = "EXPOSED_ONLY"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked for. `exposed_key_id` belongs to EMERGENCY, `recovery_of` to the rule."""
+
+    action: Action = "ROTATE"
+    mode: Mode = "STANDARD"
+    force: bool = False
+    exposed_key_id: str | None = None
+    recovery_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer: a step, the reason in words, and the ids that the step works with.
+
+    `room_key_id` is the key to delete so that IAM's quota of two leaves room for a new one.
+    `emergency` says that the old key is exposed: no waiting for consumers, no way back to it.
+    `until` is when a WAIT is over.
+    """
+
+    step: Step
+    reason: str
+    old_key_id: str | None = None
+    old_version_id: str | None = None
+    new_key_id: str | None = None
+    new_version_id: str | None = None
+    room_key_id: str | None = None
+    emergency: bool = False
+    rotate_after_restore: bool = False
+    exposed_key_id: str | None = None
+    until: datetime | None = None
+
+
+def decide(world: World, ask: Ask, policy: Policy) -> Decision:
+    """Return what to do for one user.
+
+    Args:
+        world: the snapshot, with AWS's clock in it.
+        ask: what the execution's input asks for.
+        policy: the settings of this execution (durations in seconds).
+    """
+    return (
+        _subject_problem(world)
+        or _secret_problem(world)
+        or _claim_problem(world, ask, policy)
+        or _act(world, ask, policy)
+    )
+
+
+def _act(world: World, ask: Ask, policy: Policy) -> Decision:
+    picture = _Picture.of(world)
+    if ask.action == "BACK_OUT":
+        return _back_out(world, ask, picture)
+    if ask.mode == "EMERGENCY":
+        return _emergency(world, ask, picture)
+    return _rotate(world, ask, policy, picture)
+
+
+def _reject(reason: str) -> Decision:
+    return Decision(Step.REJECT, reason)
+
+
+def _skip(reason: str, **ids: str | None) -> Decision:
+    return Decision(Step.SKIP, reason, **ids)  # type: ignore[arg-type]
+
+
+# --- before any claim ---------------------------------------------------------------------------
+
+
+def _subject_problem(world: World) -> Decision | None:
+    name = world.user_name
+    if not world.user_exists:
+        return _reject(f"the IAM user {name} does not exist in this account; check the name")
+    if not world.managed:
+        return _reject(
+            f"the IAM user {name} is not managed by this stack; tag the user with the stack's "
+            "managed tag, and see that its path is below ManagedUserPath"
+        )
+    if "," in name:
+        return _reject(
+            f"the IAM user {name} cannot have a secret: Secrets Manager allows no comma in a name"
+        )
+    return None
+
+
+def _secret_problem(world: World) -> Decision | None:
+    secret = world.secret
+    if secret is None:
+        return None
+    if secret.scheduled_for_deletion:
+        return _reject(f"the secret {secret.name} is scheduled for deletion; restore it first")
+    if secret.owning_service:
+        return _reject(
+            f"the secret {secret.name} belongs to the service {secret.owning_service}; "
+            "Keyturn does not write to it"
+        )
+    if secret.rotation_enabled:
+        return _reject(
+            f"native rotation is enabled on the secret {secret.name}; two rotators on one secret "
+            "would undo each other: cancel it (CancelRotateSecret) first"
+        )
+    return None
+
+
+def _claim_problem(world: World, ask: Ask, policy: Policy) -> Decision | None:
+    claim = world.claim
+    if world.holding:
+        return None
+    if claim is None:
+        if ask.recovery_of:
+            return _skip("nothing to undo: the execution's claim is gone, so it had decided")
+        return None
+    if ask.recovery_of and claim.execution_arn != ask.recovery_of:
+        return _skip(f"nothing to undo: the claim is held by {claim.execution_arn}")
+    if claim.state is ClaimantState.RUNNING:
+        return _running_claim(world, ask)
+    if claim.state is ClaimantState.UNKNOWN:
+        return _unknown_claim(world)
+    free_at = claim.free_at or world.now
+    if ask.recovery_of and claim.stopped_by_takeover:
+        # Whoever stopped it goes first; this is for the case that it dies before it claims.
+        free_at += timedelta(seconds=policy.fence_seconds + 30)
+    if world.now < free_at:
+        if ask.action == "ROTATE" and ask.mode == "STANDARD":
+            return _reject(
+                f"{claim.execution_arn} has just ended without deciding and its last call may "
+                f"still take effect; start again after {free_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
+        return Decision(Step.WAIT, "waiting until no call of it can take effect", until=free_at)
+    return None
+
+
+def _running_claim(world: World, ask: Ask) -> Decision:
+    claim = world.claim
+    assert claim is not None  # noqa: S101 - the caller looked
+    doing = claim.intent.action if claim.intent else "unknown work"
+    if ask.recovery_of:
+        return _skip(f"nothing to undo: {claim.execution_arn} is running again")
+    if ask.mode == "EMERGENCY" and ask.action == "ROTATE":
+        picture = _Picture.of(world)
+        exposed = _exposed_key(world, ask)
+        if isinstance(exposed, Decision):
+            return exposed
+        if picture.is_working_emergency(exposed):
+            return _reject(
+                f"{claim.execution_arn} is already replacing the exposed key {masked(exposed)}"
+            )
+        return Decision(
+            Step.STOP_CLAIMANT,
+            f"stopping {claim.execution_arn}: a key of the user is exposed",
+            exposed_key_id=exposed,
+        )
+    if ask.action == "BACK_OUT" and doing == "ROTATE":
+        return Decision(Step.STOP_CLAIMANT, f"stopping {claim.execution_arn} to back it out")
+    return _reject(
+        f"the user {world.user_name} is already being worked on ({doing}) by "
+        f"{claim.execution_arn}; wait until it has ended"
+    )
+
+
+def _unknown_claim(world: World) -> Decision | None:
+    claim = world.claim
+    assert claim is not None  # noqa: S101 - the caller looked
+    if claim.intent is None:
+        return _reject(
+            f"the label CLAIM is on version {claim.version_id}, which Keyturn did not write; "
+            "find out who put it there and remove it"
+        )
+    age = (world.now - claim.intent.created_at).total_seconds()
+    if age > UNKNOWN_CLAIMANT_SECONDS:
+        return None
+    return _reject(
+        f"the claim is held by {claim.execution_arn}, whose state cannot be looked up; unknown "
+        "never counts as dead: find that execution, or start again when the claim is a day old"
+    )
+
+
+# --- the picture of the labels -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The keys behind the labels, with `old` the key that a published rotation replaces."""
+
+    secret: SecretState | None
+    current_version: str | None
+    current: Key | None
+    current_id: str | None
+    pending_version: str | None
+    pending: Key | None
+    pending_id: str | None
+    backout_version: str | None
+    old: Key | None
+    old_id: str | None
+    old_version: str | None
+    exposed: frozenset[str]
+
+    @classmethod
+    def of(cls, world: World) -> _Picture:
+        secret = world.secret
+        if secret is None:
+            return cls(*([None] * 11), frozenset())  # type: ignore[arg-type]
+        current_version = secret.version(Label.CURRENT)
+        current_id = secret.key(Label.CURRENT)
+        pending_version = secret.version(Label.PENDING)
+        if pending_version == current_version:
+            pending_version = None  # left over from a publishing; harmless
+        pending_id = secret.key(Label.PENDING) if pending_version else None
+        backout_version = secret.version(Label.BACKOUT)
+        old_id = old_version = None
+        if backout_version and backout_version != current_version:
+            old_id, old_version = secret.key(Label.BACKOUT), backout_version
+        elif not backout_version and current_version and key_of_version(current_version):
+            old_id = _adopted_key(world.intent, current_id, pending_id)
+        old = world.find(old_id)
+        return cls(
+            secret=secret,
+            current_version=current_version,
+            current=world.find(current_id),
+            current_id=current_id,
+            pending_version=pending_version,
+            pending=world.find(pending_id),
+            pending_id=pending_id,
+            backout_version=backout_version,
+            old=old,
+            old_id=old_id if old else None,
+            old_version=old_version if old else None,
+            exposed=world.exposed_keys,
+        )
+
+    @property
+    def published(self) -> bool:
+        """Whether a new key is in charge while the one it replaces still exists."""
+        return self.old is not None and self.current_id is not None
+
+    @property
+    def restored(self) -> bool:
+        """Whether a back-out had put the old version back in charge and not yet decided."""
+        return self.backout_version is not None and self.backout_version == self.current_version
+
+    def recorded(self, key: Key) -> bool:
+        """Whether our own record says that we deactivated this (still inactive) key."""
+        return (
+            not key.active and self.secret is not None and self.secret.deactivated_key == key.id
+        )
+
+    def is_working_emergency(self, exposed: str) -> bool:
+        """Whether the running claimant already works on this exposed key."""
+        return exposed in self.exposed and (self.old_id == exposed or self.pending_id is not None)
+
+
+def _adopted_key(
+    intent: Intent | None, current_id: str | None, pending_id: str | None
+) -> str | None:
+    """Return the old key of an adoption: no version holds it, so the intent has to name it."""
+    if intent is None or intent.old_key_id in (None, current_id, pending_id):
+        return None
+    return intent.old_key_id
+
+
+def _is_orphan(world: World, picture: _Picture, key: Key) -> bool:
+    """Whether a key was created by a claimant whose CreateAccessKey answer was lost.
+
+    Not there before the claim, in no version in charge, never used, and created while the
+    claimant (or the dead one that it inherited from) could still create. Anything less certain
+    is somebody's key.
+    """
+    intent = world.intent
+    if intent is None or world.claim is None or picture.secret is None:
+        return False
+    in_charge = {picture.secret.key(at) for at in (Label.CURRENT, Label.BACKOUT, Label.PENDING)}
+    if key.id in intent.keys_before or key.id in in_charge or key.last_use is not None:
+        return False
+
+    def between(since: datetime | None, until: datetime | None) -> bool:
+        # IAM gives creation dates in whole seconds.
+        return (
+            since is not None
+            and until is not None
+            and since.replace(microsecond=0) <= key.created_at <= until
+        )
+
+    own_end = world.now if world.holding else (world.claim.free_at or world.now)
+    return between(intent.created_at, own_end) or between(
+        intent.inherited_since, intent.inherited_until
+    )
+
+
+# --- ROTATE --------------------------------------------------------------------------------------
+
+
+def _rotate(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decision:
+    if picture.pending_version:
+        resumed = _resume_pending(world, picture)
+        if resumed:
+            return resumed
+    if picture.published:
+        resumed = _resume_published(world, ask, picture)
+        if resumed:
+            return resumed
+    elif picture.restored and world.undecided:
+        finished = _finish_back_out(world, picture)
+        if finished:
+            return finished
+    return _start(world, ask, policy, picture)
+
+
+def _resume_pending(world: World, picture: _Picture) -> Decision | None:
+    version = picture.pending_version
+    assert version is not None and picture.secret is not None  # noqa: S101 - the caller looked
+    if key_of_version(version) is None or mark_of_version(version) is None:
+        return _reject(
+            f"the label AWSPENDING of {picture.secret.name} is on version {version}, which "
+            "Keyturn did not write: another rotation may be at work; remove the label when not"
+        )
+    if picture.pending is None or not picture.pending.active:
+        return None  # nothing usable was stored: begin again
+    old, old_version = _in_charge(world, picture)
+    return Decision(
+        Step.RESUME_PROVE,
+        f"resuming: the new key {masked(picture.pending_id)} is stored and not yet published",
+        old_key_id=old.id if old else None,
+        old_version_id=old_version,
+        new_key_id=picture.pending_id,
+        new_version_id=version,
+        emergency=old is not None and old.id in picture.exposed,
+    )
+
+
+def _in_charge(world: World, picture: _Picture) -> tuple[Key | None, str | None]:
+    """Return the key that consumers use before publishing, and its version (None: adoption)."""
+    if picture.current is not None and picture.current.active:
+        return picture.current, picture.current_version
+    others = [key for key in world.keys if key.active and key.id != picture.pending_id]
+    return (others[0], None) if len(others) == 1 else (None, None)
+
+
+def _resume_published(world: World, ask: Ask, picture: _Picture) -> Decision | None:
+    old, new = picture.old, picture.current
+    assert old is not None and picture.secret is not None  # noqa: S101 - the caller looked
+    if new is None or not new.active:
+        state = "deleted" if new is None else "inactive"
+        return _reject(
+            f"AWSCURRENT of {picture.secret.name} names the key {masked(picture.current_id)}, "
+            f"which is {state}; start action BACK_OUT to return to {masked(old.id)}, or "
+            "reactivate the key"
+        )
+    ids = Decision(
+        Step.RESUME_PICKUP,
+        f"resuming: the new key {masked(new.id)} is published",
+        old_key_id=old.id,
+        old_version_id=picture.old_version,
+        new_key_id=new.id,
+        new_version_id=picture.current_version,
+        emergency=old.id in picture.exposed,
+    )
+    if old.active:
+        if ids.emergency:
+            return replace(ids, step=Step.CUT_OVER, reason="the old key is exposed and active")
+        return ids
+    if world.undecided:
+        return replace(
+            ids,
+            step=Step.RESUME_WATCH,
+            reason=f"resuming: the old key {masked(old.id)} is inactive and was being watched",
+        )
+    if not ask.force:
+        return replace(
+            ids,
+            step=Step.SKIP,
+            reason=(
+                f"rotated already: the old key {masked(old.id)} is inactive and kept for its "
+                "retention; force starts the next rotation now and deletes it"
+            ),
+        )
+    return None  # a forced start makes room from the retained key
+
+
+def _start(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decision:
+    old, problem = _key_to_rotate(world, picture)
+    if problem:
+        return problem
+    if world.has_console_password and not ask.force:
+        return _reject(
+            f"the IAM user {world.user_name} has a console password: it looks like a person, not "
+            "a machine; start with force to rotate it all the same"
+        )
+    room, problem = _room(world, picture, keep=old)
+    if problem:
+        return problem
+    old_version = picture.current_version if old and old is picture.current else None
+    ids = Decision(
+        Step.ISSUE,
+        "rotating" if old else "issuing a first key: the user has no usable key",
+        old_key_id=old.id if old else None,
+        old_version_id=old_version,
+        room_key_id=room.id if room else None,
+        emergency=old is not None and old.id in picture.exposed,
+    )
+    if old is None:
+        return ids
+    if policy.really_quiet_seconds >= policy.pickup_timeout_seconds:
+        return _reject(
+            f"the timing cannot be met: quietPeriodSeconds + coarseness + lag "
+            f"({policy.really_quiet_seconds} seconds) must be less than pickupTimeoutSeconds "
+            f"({policy.pickup_timeout_seconds} seconds)"
+        )
+    skip = None if ask.force or ids.emergency else _not_due(world, old, policy)
+    return replace(ids, step=Step.SKIP, reason=skip) if skip else ids
+
+
+def _key_to_rotate(world: World, picture: _Picture) -> tuple[Key | None, Decision | None]:
+    """Return the key to replace (None: there is no usable key), or why that is not clear."""
+    active = [key for key in world.keys if key.active and not _is_orphan(world, picture, key)]
+    if picture.current is not None and picture.current.active:
+        return picture.current, None
+    if picture.pending is not None:
+        active = [key for key in active if key.id != picture.pending_id]
+    if len(active) > 1:
+        names = " and ".join(masked(key.id) for key in active)
+        return None, _reject(
+            f"the user {world.user_name} has two active keys ({names}) and the secret names "
+            "neither, so it is not clear which one the consumers use; deactivate the other"
+        )
+    return (active[0] if active else None), None
+
+
+def _room(
+    world: World, picture: _Picture, *, keep: Key | None
+) -> tuple[Key | None, Decision | None]:
+    """Return the key to delete for room (None: there is room), or why there is none."""
+    if len(world.keys) < 2:
+        return None, None
+    others = [key for key in world.keys if keep is None or key.id != keep.id]
+    for key in others:
+        unpublished = picture.pending_id == key.id and not key.active
+        if unpublished or picture.recorded(key) or _is_orphan(world, picture, key):
+            return key, None
+    blocking = others[-1]
+    state = "active" if blocking.active else "inactive"
+    return None, _reject(
+        f"there is no room for a new key: IAM allows two, and the {state} key "
+        f"{masked(blocking.id)} of {world.user_name} is not one that Keyturn deactivated; "
+        "find out who uses it, then delete it"
+    )
+
+
+def _not_due(world: World, old: Key, policy: Policy) -> str | None:
+    age = (world.now - old.created_at).total_seconds()
+    if age < policy.min_key_age_seconds:
+        return (
+            f"the key {masked(old.id)} is only {age:.0f} seconds old (minKeyAgeSeconds is "
+            f"{policy.min_key_age_seconds}); force rotates it all the same"
+        )
+    last = old.last_use.at if old.last_use else old.created_at
+    unused_days = (world.now - last).days
+    if unused_days >= policy.unused_after_days:
+        return (
+            f"the key {masked(old.id)} has not been used for {unused_days} days: it should be "
+            "removed, not rotated; force rotates it all the same"
+        )
+    return None
+
+
+# --- BACK_OUT ------------------------------------------------------------------------------------
+
+
+def _back_out(world: World, ask: Ask, picture: _Picture) -> Decision:
+    if picture.pending_version and key_of_version(picture.pending_version):
+        return _undo_pending(world, ask, picture)
+    if picture.published:
+        return _undo_published(world, ask, picture)
+    if picture.restored:
+        finished = _finish_back_out(world, picture)
+        if finished:
+            return finished
+    if world.undecided or picture.restored:
+        return Decision(
+            Step.DISCARD,
+            "nothing had been published; cleaning up after the execution that died",
+            old_key_id=picture.current.id if picture.current else None,
+            old_version_id=picture.current_version,
+        )
+    return _skip("nothing to undo: no rotation of this user is open or within its retention")
+
+
+def _undo_pending(world: World, ask: Ask, picture: _Picture) -> Decision:
+    old, old_version = _in_charge(world, picture)
+    exposed = old is not None and old.id in picture.exposed
+    if exposed and ask.recovery_of:
+        forward = _resume_pending(world, picture)
+        if forward:
+            return forward
+    return Decision(
+        Step.DISCARD,
+        f"the new key {masked(picture.pending_id)} had not been published",
+        old_key_id=old.id if old else None,
+        old_version_id=old_version,
+        new_key_id=picture.pending_id,
+        new_version_id=picture.pending_version,
+    )
+
+
+def _undo_published(world: World, ask: Ask, picture: _Picture) -> Decision:
+    old = picture.old
+    assert old is not None and picture.secret is not None  # noqa: S101 - the caller looked
+    ids = Decision(
+        Step.BACK_OUT,
+        f"going back to the key {masked(old.id)}",
+        old_key_id=old.id,
+        old_version_id=picture.old_version,
+        new_key_id=picture.current_id,
+        new_version_id=picture.current_version,
+    )
+    if old.id in picture.exposed:
+        if ask.recovery_of and picture.current is not None and picture.current.active:
+            step = Step.CUT_OVER if old.active else Step.RESUME_WATCH
+            return replace(
+                ids,
+                step=step,
+                emergency=True,
+                reason="the old key is exposed, so the way is forward: finishing the rotation",
+            )
+        return _reject(
+            f"the key {masked(old.id)} is marked as exposed and must never come back; start a "
+            "ROTATE to finish the rotation"
+        )
+    if not old.active and not picture.recorded(old):
+        return _reject(
+            f"the key {masked(old.id)} is inactive and Keyturn did not deactivate it; if it is "
+            "safe, reactivate it by hand and start BACK_OUT again"
+        )
+    return ids
+
+
+def _finish_back_out(world: World, picture: _Picture) -> Decision | None:
+    """Return how to finish a back-out that died after the old version was put back."""
+    intent = world.intent
+    others = [
+        key
+        for key in world.keys
+        if key.active
+        and key.id != picture.current_id
+        and (intent is None or key.id not in intent.keys_before)
+        and not _is_orphan(world, picture, key)
+    ]
+    if picture.current is None or not picture.current.active or len(others) != 1:
+        return None
+    return Decision(
+        Step.FINISH_BACK_OUT,
+        f"finishing the back-out: {masked(picture.current_id)} is in charge again",
+        old_key_id=picture.current_id,
+        old_version_id=picture.current_version,
+        new_key_id=others[0].id,
+    )
+
+
+# --- EMERGENCY -----------------------------------------------------------------------------------
+
+
+def _exposed_key(world: World, ask: Ask) -> str | Decision:
+    if ask.exposed_key_id:
+        if world.find(ask.exposed_key_id) is None:
+            return _skip(
+                f"the user {world.user_name} has no key {masked(ask.exposed_key_id)} any more",
+                exposed_key_id=ask.exposed_key_id,
+            )
+        return ask.exposed_key_id
+    active = [key for key in world.keys if key.active and not _is_orphan(world, _Picture.of(world), key)]
+    if len(active) == 1:
+        return active[0].id
+    if not active:
+        return _skip(f"the user {world.user_name} has no active key")
+    return _reject(
+        f"the user {world.user_name} has two active keys; say which one is exposed: accessKeyId"
+    )
+
+
+def _emergency(world: World, ask: Ask, picture: _Picture) -> Decision:
+    exposed_id = _exposed_key(world, ask)
+    if isinstance(exposed_id, Decision):
+        return exposed_id
+    exposed = world.find(exposed_id)
+    assert exposed is not None  # noqa: S101 - _exposed_key looked
+    if exposed_id == picture.pending_id:
+        decision = _replace_exposed_pending(world, picture)
+    elif picture.pending is not None and picture.pending.active:
+        decision = _publish_pending_instead(picture, exposed)
+    elif picture.published:
+        decision = _emergency_published(world, picture, exposed)
+    else:
+        decision = _emergency_start(world, picture, exposed)
+    return replace(decision, exposed_key_id=exposed_id)
+
+
+def _replace_exposed_pending(world: World, picture: _Picture) -> Decision:
+    """The exposed key was never published: delete it and rotate the one in charge as usual."""
+    old, old_version = _in_charge(world, picture)
+    return Decision(
+        Step.ISSUE,
+        "the exposed key was not published yet: replacing it",
+        old_key_id=old.id if old else None,
+        old_version_id=old_version,
+        room_key_id=picture.pending_id,
+    )
+
+
+def _publish_pending_instead(picture: _Picture, exposed: Key) -> Decision:
+    in_charge = picture.current is not None and picture.current.id == exposed.id
+    return Decision(
+        Step.RESUME_PROVE,
+        f"publishing the key {masked(picture.pending_id)} in place of the exposed one",
+        old_key_id=exposed.id,
+        old_version_id=picture.current_version if in_charge else None,
+        new_key_id=picture.pending_id,
+        new_version_id=picture.pending_version,
+        emergency=True,
+    )
+
+
+def _emergency_published(world: World, picture: _Picture, exposed: Key) -> Decision:
+    old, new = picture.old, picture.current
+    assert old is not None  # noqa: S101 - the caller looked
+    if exposed.id == old.id:
+        if new is None or not new.active:
+            return Decision(
+                Step.EXPOSED_ONLY,
+                "the key in AWSCURRENT is not usable: deactivating the exposed key only",
+                old_key_id=old.id,
+            )
+        if not old.active and not world.undecided:
+            return _skip(
+                f"the exposed key {masked(old.id)} is inactive already; it is marked now and "
+                "will not come back",
+                old_key_id=old.id,
+                new_key_id=new.id,
+            )
+        return Decision(
+            Step.CUT_OVER if old.active else Step.RESUME_WATCH,
+            f"deactivating the exposed key {masked(old.id)}: {masked(new.id)} is published",
+            old_key_id=old.id,
+            old_version_id=picture.old_version,
+            new_key_id=new.id,
+            new_version_id=picture.current_version,
+            emergency=True,
+        )
+    may_return = old.id not in picture.exposed and (old.active or picture.recorded(old))
+    if may_return and (old.active or world.undecided) and picture.old_version:
+        return Decision(
+            Step.BACK_OUT,
+            f"the exposed key {masked(exposed.id)} is the new one: going back to "
+            f"{masked(old.id)}, then rotating that",
+            old_key_id=old.id,
+            old_version_id=picture.old_version,
+            new_key_id=exposed.id,
+            new_version_id=picture.current_version,
+            rotate_after_restore=True,
+        )
+    return _emergency_start(world, picture, exposed)
+
+
+def _emergency_start(world: World, picture: _Picture, exposed: Key) -> Decision:
+    current = picture.current
+    if exposed.id != picture.current_id and current is not None and current.active:
+        if not exposed.active:
+            return _skip(
+                f"the exposed key {masked(exposed.id)} is inactive already; it is marked now and "
+                "will not come back",
+                old_key_id=exposed.id,
+                new_key_id=current.id,
+            )
+        return Decision(
+            Step.CUT_OVER,
+            f"deactivating the exposed key {masked(exposed.id)}: {masked(current.id)} is published",
+            old_key_id=exposed.id,
+            new_key_id=current.id,
+            new_version_id=picture.current_version,
+            emergency=True,
+        )
+    room, problem = _room(world, picture, keep=exposed)
+    if problem:
+        return Decision(
+            Step.EXPOSED_ONLY,
+            f"deactivating the exposed key only; {problem.reason}",
+            old_key_id=exposed.id,
+            emergency=True,
+        )
+    return Decision(
+        Step.ISSUE,
+        f"replacing the exposed key {masked(exposed.id)}",
+        old_key_id=exposed.id,
+        old_version_id=picture.current_version if current is exposed else None,
+        room_key_id=room.id if room else None,
+        emergency=True,
+    )

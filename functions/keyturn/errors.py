@@ -1,0 +1,56 @@
+"""Every error that leaves a function.
+
+The class name is the error name that the state machines match on (Lambda reports a Python
+exception to Step Functions by its class name), so renaming a class is a change of contract with
+executions that are already running.
+"""
+
+from __future__ import annotations
+
+
+class KeyturnError(Exception):
+    """Base of all errors raised on purpose. Messages never hold secret material."""
+
+
+class SettingMissing(KeyturnError):
+    """An environment variable that the function needs is absent or malformed (its name is given)."""
+
+
+class RequestRejected(KeyturnError):
+    """The request cannot be carried out as the world stands; nothing was changed by it."""
+
+
+class ClaimLost(KeyturnError):
+    """Another execution (or a person) holds the claim: this execution must change nothing more."""
+
+
+class FenceClosed(KeyturnError):
+    """The call would begin after the time in which this execution may still change something.
+
+    Raised when a state's budget is over and in every redriven execution, because the world may
+    have been taken over by somebody else since.
+    """
+
+
+class KeyNotProven(KeyturnError):
+    """A stored key does not authenticate as the user it belongs to, and waiting will not help."""
+
+
+class CutoverPostponed(KeyturnError):
+    """The last look before the deactivation found a reason to go on waiting for the consumers."""
+
+
+class WorldContradictory(KeyturnError):
+    """Keys and labels are not what this rotation made of them; a person interfered."""
+
+
+class AwsThrottled(KeyturnError):
+    """AWS asked for fewer calls, answered with a 5xx, or did not answer: worth another try."""
+
+
+class AwsRefused(KeyturnError):
+    """AWS refused a call for good (denied, invalid, missing); the code and message are kept."""
+
+
+class UnexpectedFailure(KeyturnError):
+    """A defect. Only the type and place are reported, because the message could quote a value."""

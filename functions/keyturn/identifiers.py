@@ -1,0 +1,63 @@
+"""Names that are computed: version ids, execution names, and masked key ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+
+_KEY_VERSION = re.compile(r"^(?P<key>\w{16,31})-(?P<mark>[0-9a-f]{32})$")
+_INTENT_PREFIX = "intent-"
+
+
+def execution_mark(execution_arn: str, started_at: datetime) -> str:
+    """Return 32 hex characters that name one execution; a reused name has another start time."""
+    material = f"{execution_arn}|{started_at.isoformat()}"
+    return hashlib.sha256(material.encode()).hexdigest()[:32]
+
+
+def key_version_id(access_key_id: str, mark: str) -> str:
+    """Return the VersionId under which a key is stored: `<AccessKeyId>-<mark>`."""
+    return f"{access_key_id}-{mark}"
+
+
+def intent_version_id(mark: str) -> str:
+    """Return the VersionId of an execution's intent (32 to 64 characters are allowed)."""
+    return f"{_INTENT_PREFIX}{mark}"
+
+
+def is_intent(version_id: str) -> bool:
+    """Tell whether a VersionId is an intent's: such a version holds no key."""
+    return version_id.startswith(_INTENT_PREFIX)
+
+
+def key_of_version(version_id: str) -> str | None:
+    """Return the access key id that a VersionId of ours names, or None for somebody else's.
+
+    >>> key_of_version("AKIAIOSFODNN7EXAMPLE-" + "0" * 32)
+    'AKIAIOSFODNN7EXAMPLE'
+    """
+    found = _KEY_VERSION.match(version_id)
+    return found["key"] if found else None
+
+
+def mark_of_version(version_id: str) -> str | None:
+    """Return the execution mark in a VersionId of ours, or None for somebody else's."""
+    if is_intent(version_id):
+        return version_id.removeprefix(_INTENT_PREFIX)
+    found = _KEY_VERSION.match(version_id)
+    return found["mark"] if found else None
+
+
+def masked(access_key_id: str | None) -> str:
+    """Return a key id as people see it: its last four characters.
+
+    >>> masked("AKIAIOSFODNN7EXAMPLE")
+    '...MPLE'
+    """
+    return f"...{access_key_id[-4:]}" if access_key_id else "(none)"
+
+
+def recovery_name(dead_execution_arn: str) -> str:
+    """Return the name of the execution that backs out a dead one; the same for every delivery."""
+    return f"backout-{hashlib.sha256(dead_execution_arn.encode()).hexdigest()[:40]}"

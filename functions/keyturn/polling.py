@@ -1,0 +1,35 @@
+"""How long a waiting loop sleeps before it looks again."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from keyturn.rotation import Policy, Polling
+from keyturn.settings import MAX_POLLS
+
+_GROWTH = 1.5
+
+
+def next_wait(polling: Polling, policy: Policy, *, now: datetime, until: datetime, roll: float) -> int:
+    """Return the seconds to wait before the next look: growing, jittered, never past `until`.
+
+    Args:
+        polling: the loop so far; its `polls` counts the looks already taken.
+        policy: gives the bounds, `poll_min_seconds` and `poll_max_seconds`.
+        now: AWS's clock.
+        until: the moment at which a look will decide; the wait ends there at the latest.
+        roll: a random number in [0, 1) for the jitter (it only ever shortens the wait).
+
+    The result is at least 1 second. Near its 1,000th look a loop waits as long as it takes for
+    the rest of the time to fit, so an execution's history (25,000 events) cannot overflow.
+    """
+    grown = policy.poll_min_seconds * _GROWTH ** min(polling.polls, 60)
+    bounded = min(grown, policy.poll_max_seconds)
+    jittered = max(policy.poll_min_seconds, bounded * (1 - 0.2 * roll))
+    remaining = max(0.0, (until - now).total_seconds())
+    rationed = remaining / max(1, MAX_POLLS - polling.polls)
+    wait = max(jittered, rationed)
+    if remaining > 0:
+        wait = min(wait, remaining)
+    return max(1, math.ceil(wait))

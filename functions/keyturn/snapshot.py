@@ -1,0 +1,185 @@
+"""Gathers the world of one user for the decision table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from pydantic import AwareDatetime, SecretStr, ValidationError
+
+from keyturn.aws import executions, iam, secrets
+from keyturn.identifiers import intent_version_id, is_intent
+from keyturn.rotation import Carried
+from keyturn.settings import Settings
+from keyturn.world import Claim, ClaimantState, Intent, Label, SecretState, World
+
+
+class IntentRecord(Carried):
+    """An intent as it is stored: what a claimant was about to do, and what it found."""
+
+    user_name: str
+    execution_arn: str
+    action: str
+    mode: str
+    keys_before: list[dict[str, str]]
+    old_access_key_id: str | None = None
+    took_over: bool = False
+    inherited_since: AwareDatetime | None = None
+    inherited_until: AwareDatetime | None = None
+
+    def text(self) -> SecretStr:
+        """Return the JSON to store; without a clock of its own, so that a replay is identical."""
+        return SecretStr(json.dumps(self.dump(), sort_keys=True))
+
+
+def secret_name(settings: Settings, user_name: str) -> str:
+    """Return the name of a user's secret."""
+    return settings.secret_name_prefix + user_name
+
+
+def look(user_name: str, settings: Settings, *, mark: str) -> World:
+    """Return everything that the decision table looks at.
+
+    Args:
+        user_name: the IAM user.
+        settings: the stack's settings.
+        mark: the looking execution's mark, to recognise its own claim.
+    """
+    user = iam.get_user(user_name)
+    managed = (
+        user is not None
+        and user.tags.get(settings.managed_tag_key) == settings.managed_tag_value
+        and user.path.startswith(settings.managed_user_path)
+    )
+    if user is None or not managed or "," in user_name:
+        return World(
+            now=datetime.now(UTC),
+            user_name=user_name,
+            user_exists=user is not None,
+            managed=managed,
+            has_console_password=False,
+            keys=(),
+            secret=None,
+            claim=None,
+        )
+    # The secret's labels first: a key that is stored after this look is then one too many in
+    # the list of keys, never one too few.
+    held = _look_at_secret(secret_name(settings, user.name))
+    ring = iam.list_keys(user.name)
+    return World(
+        now=ring.now,
+        user_name=user.name,
+        user_exists=True,
+        managed=True,
+        has_console_password=iam.has_console_password(user.name),
+        keys=ring.keys,
+        secret=held,
+        **_claims(held, settings.fence_seconds, mark),
+    )
+
+
+def look_while_holding(user_name: str, name: str, *, mark: str) -> World:
+    """Return the world of a user whose claim the looking execution holds (or held)."""
+    held = _look_at_secret(name)
+    ring = iam.list_keys(user_name)
+    return World(
+        now=ring.now,
+        user_name=user_name,
+        user_exists=True,
+        managed=True,
+        has_console_password=False,
+        keys=ring.keys,
+        secret=held,
+        **_own_claim(held, mark),
+    )
+
+
+def _look_at_secret(name: str) -> SecretState | None:
+    state = secrets.describe(name)
+    if state is None or state.scheduled_for_deletion:
+        return state
+    foreign = [
+        state.labels[label]
+        for label in (Label.CURRENT, Label.BACKOUT, Label.PENDING, Label.EXPOSED)
+        if label in state.labels
+        and state.key_ids.get(state.labels[label]) is None
+        and not is_intent(state.labels[label])
+    ]
+    if not foreign:
+        return state
+    return replace(state, key_ids={**state.key_ids, **_read_keys(state.arn, foreign)})
+
+
+def _read_keys(secret_id: str, versions: Sequence[str]) -> dict[str, str | None]:
+    found = {version: secrets.read_key(secret_id, version) for version in dict.fromkeys(versions)}
+    return {version: key.access_key_id if key else None for version, key in found.items()}
+
+
+def _own_claim(state: SecretState | None, mark: str) -> dict[str, object]:
+    version = state.version(Label.CLAIM) if state else None
+    if state is None or version != intent_version_id(mark):
+        return {"claim": None, "holding": False}
+    intent = read_intent(state.arn, version)
+    return {"claim": Claim(version, ClaimantState.RUNNING, intent), "holding": True}
+
+
+def _claims(state: SecretState | None, fence_seconds: int, mark: str) -> dict[str, object]:
+    if state is None or state.scheduled_for_deletion:
+        return {"claim": None}
+    version = state.version(Label.CLAIM)
+    if version is None:
+        newest = state.version(Label.INTENT)
+        return {"claim": None, "last_intent": read_intent(state.arn, newest) if newest else None}
+    if version == intent_version_id(mark):
+        return _own_claim(state, mark)
+    intent = read_intent(state.arn, version)
+    if intent is None:
+        return {"claim": Claim(version, ClaimantState.UNKNOWN, None)}
+    return {"claim": _claim_of(version, intent, fence_seconds)}
+
+
+def _claim_of(version: str, intent: Intent, fence_seconds: int) -> Claim:
+    found = executions.look_up(intent.execution_arn)
+    if found.running is None:
+        return Claim(version, ClaimantState.UNKNOWN, intent)
+    if found.running or found.ended_at is None:
+        return Claim(version, ClaimantState.RUNNING, intent)
+    # Whether the fence is over is for the table to say, by AWS's clock.
+    return Claim(
+        version,
+        ClaimantState.DEAD,
+        intent,
+        free_at=found.ended_at + timedelta(seconds=fence_seconds),
+        stopped_by_takeover=found.error == executions.TAKEN_OVER,
+    )
+
+
+def read_intent(secret_id: str, version_id: str) -> Intent | None:
+    """Return an intent version's content, or None when it is not one."""
+    found = secrets.read_json(secret_id, version_id) if is_intent(version_id) else None
+    if found is None:
+        return None
+    fields, created_at = found
+    try:
+        record = IntentRecord.model_validate(fields)
+    except ValidationError:
+        return None
+    return _intent(version_id, record, created_at)
+
+
+def _intent(version_id: str, record: IntentRecord, created_at: datetime) -> Intent:
+    return Intent(
+        version_id=version_id,
+        user_name=record.user_name,
+        execution_arn=record.execution_arn,
+        action=record.action,
+        mode=record.mode,
+        keys_before=tuple(key["id"] for key in record.keys_before if "id" in key),
+        old_key_id=record.old_access_key_id,
+        created_at=created_at,
+        took_over=record.took_over,
+        inherited_since=record.inherited_since,
+        inherited_until=record.inherited_until,
+    )

@@ -1,0 +1,189 @@
+"""What a function sees of one user before it decides: a snapshot without secret material."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from keyturn.identifiers import key_of_version
+
+
+class Label(StrEnum):
+    """Staging labels on the versions of a machine user's secret."""
+
+    CURRENT = "AWSCURRENT"
+    PENDING = "AWSPENDING"
+    BACKOUT = "BACKOUT"
+    CLAIM = "CLAIM"
+    INTENT = "INTENT"
+    EXPOSED = "EXPOSED"
+
+
+class Tag(StrEnum):
+    """Tags that Keyturn writes on the secret: its record of what it did.
+
+    DEACTIVATED_KEY is written before the deactivation, so that whoever finds the key inactive
+    knows whether this was our doing (and may be undone) or a person's.
+    """
+
+    DEACTIVATED_KEY = "keyturn:deactivated-key"
+    DEACTIVATED_AT = "keyturn:deactivated-at"
+    EXPOSED_KEYS = "keyturn:exposed-keys"
+    LAST_RESULT = "keyturn:last-result"
+
+
+@dataclass(frozen=True)
+class LastUse:
+    """The last use that IAM has published: when, of which service, in which Region."""
+
+    at: datetime
+    service: str
+    region: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """One access key. `last_use` is None only when IAM says that it was never used."""
+
+    id: str
+    active: bool
+    created_at: datetime
+    last_use: LastUse | None
+
+
+class ClaimantState(StrEnum):
+    """What is known about the execution that holds the claim."""
+
+    RUNNING = "RUNNING"
+    FENCED = "FENCED"  # ended, but its last call may still take effect
+    DEAD = "DEAD"  # ended, and FenceSeconds have passed
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a claimant wrote down before it began: the content of an intent version.
+
+    `keys_before` are the key ids that existed before the claimant (or those it inherited from)
+    could create one. `inherited_since` and `inherited_until` bound the time in which a dead
+    execution, whose claim this one took over, may have created a key that nobody stored.
+    """
+
+    version_id: str
+    user_name: str
+    execution_arn: str
+    action: str
+    mode: str
+    keys_before: tuple[str, ...]
+    old_key_id: str | None
+    created_at: datetime
+    took_over: bool = False
+    inherited_since: datetime | None = None
+    inherited_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The lock as found: whose it is and whether that execution can still act.
+
+    `intent` is None when the version is not readable as an intent (somebody else's work).
+    `free_at` is when a FENCED claimant becomes DEAD.
+    """
+
+    version_id: str
+    state: ClaimantState
+    intent: Intent | None
+    free_at: datetime | None = None
+    stopped_by_takeover: bool = False
+
+    @property
+    def execution_arn(self) -> str:
+        return self.intent.execution_arn if self.intent else f"(version {self.version_id})"
+
+
+@dataclass(frozen=True)
+class SecretState:
+    """A secret as DescribeSecret shows it, with the key that each labelled version holds.
+
+    `labels` maps a label to the VersionId that carries it; `key_ids` maps a VersionId to its
+    access key id, or to None where the version holds no key that we understand.
+    """
+
+    arn: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    key_ids: Mapping[str, str | None] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    rotation_enabled: bool = False
+    scheduled_for_deletion: bool = False
+    owning_service: str | None = None
+    replicas_out_of_sync: tuple[str, ...] = ()
+
+    def version(self, label: Label) -> str | None:
+        """Return the VersionId that carries a label, or None."""
+        return self.labels.get(label)
+
+    def key(self, label: Label) -> str | None:
+        """Return the access key id in the version that carries a label, or None."""
+        version_id = self.labels.get(label)
+        if version_id is None:
+            return None
+        return self.key_ids.get(version_id) or key_of_version(version_id)
+
+    @property
+    def exposed_keys(self) -> frozenset[str]:
+        """Key ids that must never come back, from the label and from the tag."""
+        found = set(self.tags.get(Tag.EXPOSED_KEYS, "").split())
+        labelled = self.key(Label.EXPOSED)
+        if labelled:
+            found.add(labelled)
+        return frozenset(found)
+
+    @property
+    def deactivated_key(self) -> str | None:
+        """The key that our own record says we deactivated, or None."""
+        return self.tags.get(Tag.DEACTIVATED_KEY) or None
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that the decision table looks at for one user.
+
+    `now` is AWS's clock (the Date of its answers), or an earlier moment; never a later one.
+    """
+
+    now: datetime
+    user_name: str
+    user_exists: bool
+    managed: bool
+    has_console_password: bool
+    keys: tuple[Key, ...]
+    secret: SecretState | None
+    claim: Claim | None
+    last_intent: Intent | None = None
+    holding: bool = False
+    """Whether the claim is the looking execution's own."""
+
+    def find(self, key_id: str | None) -> Key | None:
+        """Return the key with this id, or None when IAM has no such key for the user."""
+        return next((key for key in self.keys if key.id == key_id), None)
+
+    @property
+    def exposed_keys(self) -> frozenset[str]:
+        return self.secret.exposed_keys if self.secret else frozenset()
+
+    @property
+    def intent(self) -> Intent | None:
+        """The claimant's intent, or the newest one when nobody holds the claim."""
+        return self.claim.intent if self.claim else self.last_intent
+
+    @property
+    def undecided(self) -> bool:
+        """Whether an execution died (or was stopped) before it decided what it had begun."""
+        if self.claim is None:
+            return False
+        if self.holding:
+            return self.claim.intent is not None and self.claim.intent.took_over
+        return self.claim.state in (ClaimantState.DEAD, ClaimantState.UNKNOWN)

@@ -1,0 +1,34 @@
+"""The embedded AWS: a local emulator in one process, for `make demo` and the tests.
+
+    import localaws
+
+    with localaws.start() as aws:
+        outputs = localaws.deploy(
+            aws, stack_name="keyturn", template=Path("template.yaml"), parameters={}
+        )
+        machines = aws.client("stepfunctions")
+        machines.start_execution(stateMachineArn=outputs["RotateKeyStateMachineArn"], input="{}")
+
+It checks signatures and evaluates IAM policies, runs the real handlers in Lambda workers (plain
+subprocesses of this interpreter), interprets the real state machine definitions, and delivers
+events. `LocalAws.control` records calls, models how badly AWS publishes last-used data, and
+injects faults.
+"""
+
+from localaws.control import Control
+from localaws.deploy import deploy
+from localaws.errors import LocalAwsError
+from localaws.launcher import LocalAws, start
+from localaws.model import ApiCall, FaultRule, FiredFault, LastUsedModel
+
+__all__ = [
+    "ApiCall",
+    "Control",
+    "FaultRule",
+    "FiredFault",
+    "LastUsedModel",
+    "LocalAws",
+    "LocalAwsError",
+    "deploy",
+    "start",
+]

@@ -1,0 +1,120 @@
+"""The control client: what tests and the demo ask of a running emulator besides the AWS API."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from localaws.errors import LocalAwsError
+from localaws.model import ApiCall, FaultRule, FiredFault, LastUsedModel
+
+TIMEOUT_SECONDS = 30.0
+
+
+class Control:
+    """Recorded calls, last-used models, backdated keys and injected faults."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        self._address = urlsplit(endpoint_url).netloc
+
+    def calls(
+        self,
+        *,
+        since: float = 0,
+        access_key_id: str | None = None,
+        principal: str | None = None,
+        action: str | None = None,
+        about: str | None = None,
+    ) -> list[ApiCall]:
+        """The calls so far, oldest first, that meet every given condition.
+
+        since: Unix time. principal: part of the caller's ARN. action: "iam:CreateAccessKey".
+        about: an IAM user, as `FaultRule.user`.
+        """
+        criteria = {
+            "since": since,
+            "access_key_id": access_key_id,
+            "principal": principal,
+            "action": action,
+            "about": about,
+        }
+        return [
+            ApiCall(**{**call, "about": tuple(call["about"])})
+            for call in self._post("calls", criteria)
+        ]
+
+    def set_last_used(
+        self,
+        model: LastUsedModel,
+        *,
+        user: str | None = None,
+        access_key_prefix: str | None = None,
+    ) -> None:
+        """Use `model` for uses from now on: of one user's keys, of keys by prefix, or of all."""
+        self._post(
+            "last-used-model",
+            {"model": asdict(model), "user": user, "access_key_prefix": access_key_prefix},
+        )
+
+    def set_last_used_date(
+        self,
+        access_key_id: str,
+        when: datetime | None,
+        service: str = "s3",
+        region: str = "us-east-1",
+    ) -> None:
+        """Let GetAccessKeyLastUsed show this use, forgetting all earlier ones; None: never used."""
+        self._post(
+            "last-used",
+            {
+                "access_key_id": access_key_id,
+                "time": None if when is None else when.timestamp(),
+                "service": service,
+                "region": region,
+            },
+        )
+
+    def backdate_key(self, access_key_id: str, created_at: datetime) -> None:
+        """Make an existing access key look as old as that."""
+        self._post(
+            "backdate", {"access_key_id": access_key_id, "created_at": created_at.timestamp()}
+        )
+
+    def inject(self, rule: FaultRule) -> int:
+        """Arm a fault. Returns the rule's id, for `faults_fired` and `clear_faults`."""
+        return int(self._post("faults", asdict(rule))["rule"])
+
+    def clear_faults(self, *, user: str | None = None, rule: int | None = None) -> None:
+        """Disarm the faults of one user, one rule, or all of them."""
+        self._post("faults/clear", {"user": user, "rule": rule})
+
+    def faults_fired(self, *, user: str | None = None, rule: int | None = None) -> list[FiredFault]:
+        """Which faults struck, oldest first: of one user, of one rule, or all."""
+        return [
+            FiredFault(**fired)
+            for fired in self._post("faults/fired", {"user": user, "rule": rule})
+        ]
+
+    def workers(self) -> list[int]:
+        """The process ids of the Lambda workers that are alive."""
+        return [int(pid) for pid in self._post("workers", {})]
+
+    def _post(self, path: str, document: dict[str, Any]) -> Any:
+        connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
+        try:
+            connection.request("POST", f"/_local/{path}", json.dumps(document))
+            response = connection.getresponse()
+            text = response.read().decode()
+        except OSError as error:
+            raise LocalAwsError(f"The emulator at {self._address} does not answer: {error}") from (
+                error
+            )
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise LocalAwsError(f"The emulator refused /_local/{path}: {text}")
+        return json.loads(text)

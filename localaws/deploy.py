@@ -1,0 +1,67 @@
+"""Deploys a SAM template to the emulator with the real SAM CLI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from localaws.errors import LocalAwsError
+from localaws.launcher import LocalAws
+
+TAIL_LINES = 40
+
+
+def deploy(
+    aws: LocalAws,
+    *,
+    stack_name: str,
+    template: Path,
+    parameters: Mapping[str, str],
+    timeout_seconds: float = 120,
+) -> dict[str, str]:
+    """Run `sam deploy` (without `sam build`: the sources are shipped) and return the outputs.
+
+    The Lambda workers import dependencies from the environment of this interpreter. Parameters
+    with an empty value are passed on as empty.
+    """
+    sam = Path(sys.executable).with_name("sam")
+    command = [
+        str(sam), "deploy",
+        "--template-file", str(template.resolve()),
+        "--stack-name", stack_name,
+        "--region", aws.region,
+        "--resolve-s3",
+        "--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM",
+        "--no-confirm-changeset",
+        "--no-fail-on-empty-changeset",
+        "--no-progressbar",
+    ]  # fmt: skip
+    if parameters:
+        command += ["--parameter-overrides"]
+        command += [f"ParameterKey={name},ParameterValue={value}" for name, value in parameters.items()]
+    try:
+        done = subprocess.run(
+            command,
+            env=_environment(aws),
+            cwd=template.resolve().parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LocalAwsError(f"sam deploy took longer than {timeout_seconds:g} s") from error
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-TAIL_LINES:])
+        raise LocalAwsError(f"sam deploy of {stack_name} failed:\n{tail}")
+    stacks = aws.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+
+def _environment(aws: LocalAws) -> dict[str, str]:
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return mine | aws.environment() | {"SAM_CLI_POLL_DELAY": "0.1"}

@@ -1,0 +1,272 @@
+"""Starts the emulator as a child process and stops it, whatever happens to us."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from localaws.control import Control
+from localaws.errors import LocalAwsError
+
+READY_DEADLINE_SECONDS = 60.0
+STOP_DEADLINE_SECONDS = 10.0
+ADMIN_ACCESS_KEY_ID = "AKIALOCALADMIN000001"
+ADMIN_SECRET_ACCESS_KEY = "local-administrator-of-the-emulator"  # noqa: S105 - opens nothing real
+LOOPBACK = "127.0.0.1"
+
+
+class LocalSession(boto3.Session):
+    """A session whose clients talk to the emulator unless told otherwise."""
+
+    endpoint_url: str
+
+    def client(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """As boto3's, with the emulator's endpoint and short timeouts as defaults."""
+        kwargs.setdefault("endpoint_url", self.endpoint_url)
+        kwargs["config"] = client_config().merge(kwargs.get("config") or Config())
+        return super().client(*args, **kwargs)
+
+    def resource(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """As boto3's, with the emulator's endpoint as the default."""
+        kwargs.setdefault("endpoint_url", self.endpoint_url)
+        return super().resource(*args, **kwargs)
+
+
+def client_config() -> Config:
+    """No proxies, path-style S3 addresses, and timeouts (seconds) that fit a local server."""
+    return Config(
+        proxies={},
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        s3={"addressing_style": "path"},
+        max_pool_connections=50,
+    )
+
+
+class LocalAws:
+    """A running emulator. Use `localaws.start()`; stop it with `stop()` or as a context manager."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        lifeline: int,
+        endpoint_url: str,
+        region: str,
+        account_id: str,
+        log_path: Path,
+        work_dir: Path,
+    ) -> None:
+        self._process = process
+        self._lifeline: int | None = lifeline
+        self._work_dir = work_dir
+        self.endpoint_url = endpoint_url
+        self.region = region
+        self.account_id = account_id
+        self.log_path = log_path
+        self.control = Control(endpoint_url)
+        atexit.register(self.stop)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the emulator."""
+        return self._process.pid
+
+    def environment(self) -> dict[str, str]:
+        """Variables that point a child process at the emulator, as its administrator.
+
+        Merge them over `os.environ`: they also keep the person's own profiles out.
+        """
+        profile = self._work_dir / "config"
+        profile.write_text(f"[default]\nregion = {self.region}\nendpoint_url = {self.endpoint_url}\n")
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": ADMIN_ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": ADMIN_SECRET_ACCESS_KEY,
+            "AWS_SESSION_TOKEN": "",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+            "AWS_PROFILE": "default",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": str(profile),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self._work_dir / "no-such-file"),
+            "AWS_PAGER": "",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+    def session(
+        self, *, access_key_id: str | None = None, secret_access_key: str | None = None
+    ) -> boto3.Session:
+        """A boto3 session of the administrator, or of the given key; its clients come here."""
+        session = LocalSession(
+            aws_access_key_id=access_key_id or ADMIN_ACCESS_KEY_ID,
+            aws_secret_access_key=secret_access_key or ADMIN_SECRET_ACCESS_KEY,
+            region_name=self.region,
+        )
+        session.endpoint_url = self.endpoint_url
+        return session
+
+    def client(
+        self,
+        name: str,
+        *,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+    ) -> Any:
+        """A boto3 client of the administrator, or of the given key."""
+        session = self.session(access_key_id=access_key_id, secret_access_key=secret_access_key)
+        return session.client(name)  # type: ignore[call-overload]
+
+    def stop(self) -> None:
+        """Stop the emulator and its workers. Calling it again does nothing."""
+        if self._lifeline is None:
+            return
+        atexit.unregister(self.stop)
+        os.close(self._lifeline)  # the emulator sees the end of its lifeline and exits by itself
+        self._lifeline = None
+        try:
+            self._process.wait(STOP_DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._work_dir, ignore_errors=True)
+
+    def __enter__(self) -> LocalAws:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start(
+    *,
+    region: str = "us-east-1",
+    account_id: str = "123456789012",
+    log_dir: Path | None = None,
+) -> LocalAws:
+    """Start an emulator on a free loopback port and wait until it answers.
+
+    Its log goes to `log_dir`, or to a temporary directory that `stop()` removes. The emulator
+    ends with this process, however this process ends.
+    """
+    work_dir = Path(tempfile.mkdtemp(prefix="localaws-"))
+    log_path = (log_dir or work_dir) / f"localaws-{os.getpid()}-{work_dir.name[-8:]}.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    lifeline_read, lifeline_write = os.pipe()
+    ready_read, ready_write = os.pipe()
+    try:
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "localaws.server", str(lifeline_read), str(ready_write)],
+                env=_server_environment(region, account_id, work_dir),
+                cwd=Path(__file__).parent.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lifeline_read, ready_write),
+                # Ctrl-C in a terminal reaches us alone; the lifeline passes the word on.
+                process_group=0,
+            )
+    finally:
+        os.close(lifeline_read)
+        os.close(ready_write)
+    try:
+        port = _wait_until_ready(ready_read, process)
+    except BaseException as error:
+        os.close(lifeline_write)
+        process.kill()
+        process.wait()
+        tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-25:])
+        shutil.rmtree(work_dir, ignore_errors=True)
+        if isinstance(error, LocalAwsError):
+            raise LocalAwsError(f"{error}. The end of its log:\n{tail}") from None
+        raise
+    finally:
+        os.close(ready_read)
+    return LocalAws(
+        process=process,
+        lifeline=lifeline_write,
+        endpoint_url=f"http://{LOOPBACK}:{port}",
+        region=region,
+        account_id=account_id,
+        log_path=log_path,
+        work_dir=work_dir,
+    )
+
+
+def _wait_until_ready(ready: int, process: subprocess.Popen[bytes]) -> int:
+    """The port that the emulator reports once it serves requests."""
+    deadline = time.monotonic() + READY_DEADLINE_SECONDS
+    text = b""
+    while not text.endswith(b"\n"):
+        readable, _, _ = select.select([ready], [], [], max(0.0, deadline - time.monotonic()))
+        if not readable:
+            raise LocalAwsError(f"The emulator was not ready after {READY_DEADLINE_SECONDS:.0f} s")
+        chunk = os.read(ready, 4096)
+        if not chunk:
+            process.wait(STOP_DEADLINE_SECONDS)
+            raise LocalAwsError(f"The emulator ended with status {process.returncode}")
+        text += chunk
+    return int(json.loads(text)["port"])
+
+
+def _server_environment(region: str, account_id: str, work_dir: Path) -> dict[str, str]:
+    """A closed list of variables: nothing of the person's AWS settings reaches the emulator."""
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START", "PYTHONPATH")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    return environment | {
+        "HOME": str(work_dir),
+        "TMPDIR": str(work_dir),
+        "TZ": "UTC",
+        "PYTHONUNBUFFERED": "1",
+        "AUTH": "true",
+        "AWS_ACCESS_KEY_ID": ADMIN_ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": ADMIN_SECRET_ACCESS_KEY,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "MINISTACK_ACCOUNT_ID": account_id,
+        "MINISTACK_REGION": region,
+        "MINISTACK_HOST": "localhost",
+        "BIND_HOST": LOOPBACK,
+        "S3_DATA_DIR": str(work_dir / "s3"),
+        "LOG_LEVEL": "INFO",
+        # No side servers, no Docker, no limit of our own making on concurrency.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "SFTP_HOST": LOOPBACK,
+        "DOCKER_HOST": f"unix://{work_dir}/no-docker.sock",
+        "LAMBDA_EXECUTOR": "local",
+        "LAMBDA_ACCOUNT_CONCURRENCY": "0",
+    }
+
+
+def run_until_signalled(aws: LocalAws) -> None:
+    """Block until Ctrl-C or SIGTERM, or until the emulator ends by itself."""
+
+    def leave(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, leave)
+    with contextlib.suppress(KeyboardInterrupt):
+        aws._process.wait()

@@ -1,0 +1,20 @@
+"""Completes MiniStack 1.5.33 where it falls short of AWS: each module names the gaps it closes.
+
+The overlay replaces named functions of MiniStack's modules, once, before it serves. It works on
+MiniStack's own tables, so that every other part of it sees the same truth. For every gap,
+tests/localaws has a test of the behaviour with the overlay, and test_upstream_gaps.py one that
+fails when a new version of MiniStack has closed the gap itself.
+"""
+
+from __future__ import annotations
+
+from localaws.overlay import iam, lambda_workers, secretsmanager, stepfunctions
+from localaws.overlay.lambda_workers import Workers
+
+
+def install(endpoint_url: str) -> Workers:
+    """Install everything; returns the Lambda workers, which the caller must stop."""
+    iam.install()
+    secretsmanager.install()
+    stepfunctions.install()
+    return lambda_workers.install(endpoint_url)

@@ -1,0 +1,5 @@
+"""Secrets Manager as AWS answers it (in work)."""
+
+
+def install() -> None:
+    """Nothing yet."""

@@ -1,0 +1,5 @@
+"""Step Functions as AWS runs it (in work)."""
+
+
+def install() -> None:
+    """Nothing yet."""
