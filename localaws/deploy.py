@@ -41,7 +41,9 @@ def deploy(
     ]  # fmt: skip
     if parameters:
         command += ["--parameter-overrides"]
-        command += [f"ParameterKey={name},ParameterValue={value}" for name, value in parameters.items()]
+        command += [
+            f"ParameterKey={name},ParameterValue={value}" for name, value in parameters.items()
+        ]
     try:
         done = subprocess.run(
             command,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +24,7 @@ from localaws.errors import LocalAwsError
 
 READY_DEADLINE_SECONDS = 60.0
 STOP_DEADLINE_SECONDS = 10.0
+TAIL_LINES = 25
 ADMIN_ACCESS_KEY_ID = "AKIALOCALADMIN000001"
 ADMIN_SECRET_ACCESS_KEY = "local-administrator-of-the-emulator"  # noqa: S105 - opens nothing real
 LOOPBACK = "127.0.0.1"
@@ -35,13 +35,13 @@ class LocalSession(boto3.Session):
 
     endpoint_url: str
 
-    def client(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def client(self, *args: Any, **kwargs: Any) -> Any:
         """As boto3's, with the emulator's endpoint and short timeouts as defaults."""
         kwargs.setdefault("endpoint_url", self.endpoint_url)
         kwargs["config"] = client_config().merge(kwargs.get("config") or Config())
         return super().client(*args, **kwargs)
 
-    def resource(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def resource(self, *args: Any, **kwargs: Any) -> Any:
         """As boto3's, with the emulator's endpoint as the default."""
         kwargs.setdefault("endpoint_url", self.endpoint_url)
         return super().resource(*args, **kwargs)
@@ -64,6 +64,7 @@ class LocalAws:
 
     def __init__(
         self,
+        *,
         process: subprocess.Popen[bytes],
         lifeline: int,
         endpoint_url: str,
@@ -93,7 +94,9 @@ class LocalAws:
         Merge them over `os.environ`: they also keep the person's own profiles out.
         """
         profile = self._work_dir / "config"
-        profile.write_text(f"[default]\nregion = {self.region}\nendpoint_url = {self.endpoint_url}\n")
+        profile.write_text(
+            f"[default]\nregion = {self.region}\nendpoint_url = {self.endpoint_url}\n"
+        )
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": ADMIN_ACCESS_KEY_ID,
@@ -165,40 +168,45 @@ def start(
     region: str = "us-east-1",
     account_id: str = "123456789012",
     log_dir: Path | None = None,
+    overlay: bool = True,
 ) -> LocalAws:
     """Start an emulator on a free loopback port and wait until it answers.
 
     Its log goes to `log_dir`, or to a temporary directory that `stop()` removes. The emulator
-    ends with this process, however this process ends.
+    ends with this process, however this process ends. `overlay=False` starts MiniStack as it
+    comes, without the control endpoints, to see which gaps it still has.
     """
     work_dir = Path(tempfile.mkdtemp(prefix="localaws-"))
-    log_path = (log_dir or work_dir) / f"localaws-{os.getpid()}-{work_dir.name[-8:]}.log"
+    log_path = (log_dir or work_dir) / f"{work_dir.name}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     lifeline_read, lifeline_write = os.pipe()
     ready_read, ready_write = os.pipe()
-    try:
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        port = listener.getsockname()[1]
+        theirs = (listener.fileno(), lifeline_read, ready_write)
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "localaws.server", str(lifeline_read), str(ready_write)],
-                env=_server_environment(region, account_id, work_dir),
+                [sys.executable, "-m", "localaws.server", *map(str, theirs)]
+                + ([] if overlay else ["bare"]),
+                env=_server_environment(region, account_id, work_dir, port),
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(lifeline_read, ready_write),
+                pass_fds=theirs,
                 # Ctrl-C in a terminal reaches us alone; the lifeline passes the word on.
                 process_group=0,
             )
-    finally:
-        os.close(lifeline_read)
-        os.close(ready_write)
+    os.close(lifeline_read)
+    os.close(ready_write)
     try:
-        port = _wait_until_ready(ready_read, process)
+        _wait_until_ready(ready_read, process)
     except BaseException as error:
         os.close(lifeline_write)
         process.kill()
         process.wait()
-        tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-25:])
+        tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-TAIL_LINES:])
         shutil.rmtree(work_dir, ignore_errors=True)
         if isinstance(error, LocalAwsError):
             raise LocalAwsError(f"{error}. The end of its log:\n{tail}") from None
@@ -216,23 +224,16 @@ def start(
     )
 
 
-def _wait_until_ready(ready: int, process: subprocess.Popen[bytes]) -> int:
-    """The port that the emulator reports once it serves requests."""
-    deadline = time.monotonic() + READY_DEADLINE_SECONDS
-    text = b""
-    while not text.endswith(b"\n"):
-        readable, _, _ = select.select([ready], [], [], max(0.0, deadline - time.monotonic()))
-        if not readable:
-            raise LocalAwsError(f"The emulator was not ready after {READY_DEADLINE_SECONDS:.0f} s")
-        chunk = os.read(ready, 4096)
-        if not chunk:
-            process.wait(STOP_DEADLINE_SECONDS)
-            raise LocalAwsError(f"The emulator ended with status {process.returncode}")
-        text += chunk
-    return int(json.loads(text)["port"])
+def _wait_until_ready(ready: int, process: subprocess.Popen[bytes]) -> None:
+    readable, _, _ = select.select([ready], [], [], READY_DEADLINE_SECONDS)
+    if not readable:
+        raise LocalAwsError(f"The emulator was not ready after {READY_DEADLINE_SECONDS:g} s")
+    if not os.read(ready, 16):
+        process.wait(STOP_DEADLINE_SECONDS)
+        raise LocalAwsError(f"The emulator ended with status {process.returncode}")
 
 
-def _server_environment(region: str, account_id: str, work_dir: Path) -> dict[str, str]:
+def _server_environment(region: str, account_id: str, work_dir: Path, port: int) -> dict[str, str]:
     """A closed list of variables: nothing of the person's AWS settings reaches the emulator."""
     kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START", "PYTHONPATH")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
@@ -242,6 +243,8 @@ def _server_environment(region: str, account_id: str, work_dir: Path) -> dict[st
         "TZ": "UTC",
         "PYTHONUNBUFFERED": "1",
         "AUTH": "true",
+        "GATEWAY_PORT": str(port),
+        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",
         "AWS_ACCESS_KEY_ID": ADMIN_ACCESS_KEY_ID,
         "AWS_SECRET_ACCESS_KEY": ADMIN_SECRET_ACCESS_KEY,
         "AWS_EC2_METADATA_DISABLED": "true",

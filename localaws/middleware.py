@@ -49,49 +49,58 @@ NOT_AUTHENTICATED = frozenset(
 ERROR_CODE = re.compile(rb'<Code>([^<]+)</Code>|"__type"\s*:\s*"([^"]+)"')
 
 
-class Middleware:
-    """Wraps MiniStack's ASGI application."""
+class Announcing:
+    """Calls back once the application has started."""
 
-    def __init__(self, app: Any, workers: Workers, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: Any, on_ready: Callable[[], None]) -> None:
         self._app = app
-        self._workers = workers
         self._on_ready = on_ready
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, self._announcing(send))
-        elif scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
+        async def announce(message: Message) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                self._on_ready()
+
+        await self._app(scope, receive, announce if scope["type"] == "lifespan" else send)
+
+
+class Middleware:
+    """Wraps MiniStack's ASGI application."""
+
+    def __init__(self, app: Any, workers: Workers) -> None:
+        self._app = app
+        self._workers = workers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
             await self._app(scope, receive, send)
         elif scope["path"].startswith(CONTROL_PREFIX):
             await self._control(scope, await _body(receive), send)
         else:
             await self._request(scope, await _body(receive), send)
 
-    def _announcing(self, send: Send) -> Send:
-        async def announce(message: Message) -> None:
-            await send(message)
-            if message["type"] == "lifespan.startup.complete":
-                self._on_ready()
-
-        return announce
-
     # One API call
 
     async def _request(self, scope: Scope, body: bytes, send: Send) -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1", "replace")
-                   for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1", "replace")
+            for name, value in scope["headers"]
+        }
         query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
-        service, action = requests.action_of(scope["method"], scope["path"], headers, body, query)
+        _, service, action = requests.action_of(
+            scope["method"], scope["path"], headers, body, query
+        )
         key = requests.key_of(headers, query)
         principal = requests.principal_of(key, get_account_id()) if key else ""
         worker = self._workers.worker_of(key)
         request = requests.describe(
             service,
             action,
-            principal,
-            requests.parameters_of(headers, body, query),
-            worker.event if worker else None,
-            worker.function_name if worker else "",
+            principal=principal,
+            parameters=requests.parameters_of(headers, body, query),
+            event=worker.event if worker else None,
+            function=worker.function_name if worker else "",
         )
         owner = (iam._access_keys.get(key) or {}).get("UserName")
         region = extract_region(headers, query)
@@ -259,8 +268,11 @@ async def _nowhere(_: Message) -> None:
 
 async def _send_answer(send: Send, answer: Answer) -> tuple[int, bytes]:
     status, headers, body = answer
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()
-           if name.lower() != "content-length"]
+    raw = [
+        (name.lower().encode(), value.encode())
+        for name, value in headers.items()
+        if name.lower() != "content-length"
+    ]
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
@@ -273,5 +285,3 @@ async def _drop(send: Send) -> tuple[int, bytes]:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b" ", "more_body": True})
     raise ConnectionAbortedError("injected: the answer is lost")
-
-

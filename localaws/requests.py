@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
-from ministack.core.arn import ArnParseError, parse_arn
 from ministack.core.iam_actions import extract_iam_action
 from ministack.core.iam_evaluator import CredentialResolutionError, resolve_credential
 from ministack.core.router import detect_service, extract_access_key_id
@@ -18,6 +17,7 @@ from localaws.state import Request
 
 # Never looked into: these hold secrets, and no name in them says what the call is about.
 UNREAD = frozenset({"SecretString", "SecretBinary", "ZipFile", "TemplateBody", "definition"})
+NOT_ABOUT = frozenset({"Action", "Version"})
 LONGEST_NAME = 512
 
 Headers = dict[str, str]
@@ -26,16 +26,18 @@ Query = dict[str, list[str]]
 
 def action_of(
     method: str, path: str, headers: Headers, body: bytes, query: Query
-) -> tuple[str, str]:
-    """Service and action as in IAM policies, or ("", "") when MiniStack does not know them."""
-    form = _form(headers, body)
-    params = {**query, **form}
+) -> tuple[str, str, str]:
+    """MiniStack's name of the service, then service and action as in IAM policies."""
+    params = {**query, **_form(headers, body)}
     service = detect_service(method, path, headers, params)
-    name = extract_iam_action(service, method, path, headers, body, params)
-    if not name:
-        return service, ""
+    name = extract_iam_action(service, method, path, headers, body, params) or f"{service}:"
     prefix, _, action = name.partition(":")
-    return prefix, action
+    return service, prefix, action
+
+
+def all_parameters(headers: Headers, body: bytes, query: Query) -> Query:
+    """The parameters of query string and form body, as MiniStack's extractors want them."""
+    return {**query, **_form(headers, body)}
 
 
 def parameters_of(headers: Headers, body: bytes, query: Query) -> dict[str, Any]:
@@ -66,13 +68,15 @@ def key_of(headers: Headers, query: Query) -> str:
 def describe(
     service: str,
     action: str,
+    *,
     principal: str,
     parameters: dict[str, Any],
     event: Any = None,
     function: str = "",
 ) -> Request:
     """Gather what faults can match on, from the request and the invocation that makes it."""
-    readable = {name: value for name, value in parameters.items() if name not in UNREAD}
+    unread = UNREAD | NOT_ABOUT
+    readable = {name: value for name, value in parameters.items() if name not in unread}
     about: set[str] = set()
     for text in [*strings(readable), *strings(event)]:
         about |= names_in(text)
@@ -119,14 +123,6 @@ def names_in(text: str) -> set[str]:
     if key is not None:
         names.add(key["UserName"])
     return names
-
-
-def arn_region(arn: str) -> str:
-    """The Region in an ARN, or ""."""
-    try:
-        return str(parse_arn(arn).region or "")
-    except ArnParseError:
-        return ""
 
 
 def _form(headers: Headers, body: bytes) -> Query:

@@ -1,88 +1,90 @@
-"""The emulator's process: `python -m localaws.server <lifeline fd> <ready fd>`.
+"""The emulator's process: `python -m localaws.server <listener> <lifeline> <ready> [bare]`.
 
-Binds a free loopback port, installs the overlay over MiniStack, serves, and ends when the
-lifeline, a pipe that the launcher holds open, is closed.
+The arguments are file descriptors that the launcher made: a bound socket, a pipe that it holds
+open for as long as the emulator shall live, and one on which it waits for a line. The launcher
+also sets the variables that MiniStack reads while its modules load. `bare` leaves the overlay
+out, to see what MiniStack does by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
-LOOPBACK = "127.0.0.1"
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from ministack import app as ministack_app
+
+from localaws import overlay
+from localaws.middleware import Announcing, Middleware
+
+MOST_FILES = 65_536
 
 
 def main() -> None:
-    """Serve until the lifeline closes or a signal arrives."""
-    lifeline, ready = int(sys.argv[1]), int(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, 0))
-        port = listener.getsockname()[1]
-        # MiniStack reads both while its modules load.
-        os.environ["GATEWAY_PORT"] = str(port)
-        os.environ["AWS_ENDPOINT_URL"] = f"http://{LOOPBACK}:{port}"
-        _allow_many_files()
-        asyncio.run(_serve(listener, port, lifeline, ready))
-    os._exit(0)  # execution threads may be asleep in a Wait state of a week
-
-
-async def _serve(listener: socket.socket, port: int, lifeline: int, ready: int) -> None:
-    from hypercorn.asyncio import serve
-    from hypercorn.config import Config
-    from ministack.app import app
-
-    from localaws import overlay
-    from localaws.middleware import Middleware
-
-    workers = overlay.install(endpoint_url=f"http://{LOOPBACK}:{port}")
+    """Serve until the lifeline closes or SIGTERM arrives."""
+    listener, lifeline, ready = (int(number) for number in sys.argv[1:4])
+    bare = sys.argv[4:] == ["bare"]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes it on by the lifeline
+    _allow_many_files()
 
     def announce() -> None:
-        os.write(ready, json.dumps({"port": port}).encode() + b"\n")
+        os.write(ready, b"ready\n")
         os.close(ready)
 
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, ending.set)
+    application: Any = ministack_app.app
+    stop: Callable[[], None] = _nothing
+    if not bare:
+        workers = overlay.install(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        application, stop = Middleware(application, workers), workers.stop
 
-    def watch_lifeline() -> None:
-        os.read(lifeline, 1)  # returns only at its end
-        workers.stop()
+    def end() -> None:
+        stop()
+        # Not sys.exit: execution threads may be asleep in a Wait state of a week.
         os._exit(0)
 
-    threading.Thread(target=watch_lifeline, daemon=True, name="lifeline").start()
+    def watch_lifeline() -> None:
+        os.read(lifeline, 1)  # returns at the end of the pipe: the launcher is gone
+        end()
 
+    threading.Thread(target=watch_lifeline, daemon=True, name="lifeline").start()
+    asyncio.run(_serve(Announcing(application, announce), listener))
+    end()
+
+
+async def _serve(application: Any, listener: int) -> None:
     config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{listener}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
     config.loglevel = "WARNING"
     logging.getLogger("hypercorn.access").disabled = True
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
 
     async def ended() -> None:
         await ending.wait()
 
-    application: Any = Middleware(app, workers, on_ready=announce)
-    try:
-        await serve(application, config, shutdown_trigger=ended)
-    finally:
-        workers.stop()
+    await serve(application, config, shutdown_trigger=ended)
+
+
+def _nothing() -> None:
+    """There are no workers of ours to stop."""
 
 
 def _allow_many_files() -> None:
-    """A hundred executions hold several descriptors each; use what the system allows."""
+    """A hundred executions hold several descriptors each: use what the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

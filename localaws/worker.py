@@ -107,7 +107,7 @@ def become_worker(parent: int, spec: dict[str, Any], channel: int, output: int) 
     except AttributeError:
         answer(failure("Runtime.HandlerNotFound", f"Handler '{function}' missing on '{module}'"))
         return
-    except BaseException as error:  # whatever the module raises ends the init phase, as on AWS
+    except BaseException as error:  # noqa: BLE001 - whatever it is ends the init phase, as on AWS
         kind = (
             "Runtime.ImportModuleError" if isinstance(error, ImportError) else type(error).__name__
         )
@@ -123,7 +123,7 @@ def invoke(handler: Any, message: dict[str, Any], spec: dict[str, Any]) -> dict[
     """Run one invocation; an exception of the handler is an answer, never the end of the worker."""
     try:
         result = handler(message["event"], Context(message, spec))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the runtime reports whatever is raised
         return failure(type(error).__name__, str(error), error)
     try:
         return {"result": json.loads(json.dumps(result))}

@@ -27,7 +27,13 @@ _CONTINUES = frozenset(
 
 
 def take(
-    world: World, ask: Ask, decision: Decision, *, name: str, execution_arn: str, mark: str,
+    world: World,
+    ask: Ask,
+    decision: Decision,
+    *,
+    name: str,
+    execution_arn: str,
+    mark: str,
     action: str | None = None,
 ) -> None:
     """Take the claim for an execution; having it already is success.
@@ -46,7 +52,9 @@ def take(
     version = intent_version_id(mark)
     if world.secret is None:
         secrets.create(name, {"keyturn:user-name": world.user_name})
-    secrets.put(name, version, _record(world, ask, decision, execution_arn, action).text(), Label.INTENT)
+    secrets.put(
+        name, version, _record(world, ask, decision, execution_arn, action).text(), Label.INTENT
+    )
     dead = world.claim.version_id if world.claim else None
     if not secrets.move(name, Label.CLAIM, to=version, expected=dead):
         raise RequestRejected(
@@ -80,7 +88,8 @@ def _record(
         inherited_since=min(dead.inherited_since or dead.created_at, dead.created_at)
         if dead
         else None,
-        inherited_until=(world.claim.free_at if world.claim else None) or (world.now if dead else None),
+        inherited_until=(world.claim.free_at if world.claim else None)
+        or (world.now if dead else None),
     )
 
 
@@ -132,9 +141,7 @@ def mark_exposed(world: World, *, name: str, key_id: str) -> None:
     if (
         version
         and label_is_free
-        and secrets.move(
-            name, Label.EXPOSED, to=version, expected=state.version(Label.EXPOSED)
-        )
+        and secrets.move(name, Label.EXPOSED, to=version, expected=state.version(Label.EXPOSED))
     ):
         return
     still_there = sorted({key.id for key in world.keys} & state.exposed_keys | {key_id})

@@ -277,9 +277,7 @@ class _Picture:
 
     def recorded(self, key: Key) -> bool:
         """Whether our own record says that we deactivated this (still inactive) key."""
-        return (
-            not key.active and self.secret is not None and self.secret.deactivated_key == key.id
-        )
+        return not key.active and self.secret is not None and self.secret.deactivated_key == key.id
 
     def is_working_emergency(self, exposed: str) -> bool:
         """Whether the running claimant already works on this exposed key."""
@@ -321,6 +319,12 @@ def _is_orphan(world: World, picture: _Picture, key: Key) -> bool:
     return between(intent.created_at, own_end) or between(
         intent.inherited_since, intent.inherited_until
     )
+
+
+def orphans(world: World) -> list[Key]:
+    """Return the keys that a claimant created and nobody stored: they can only be deleted."""
+    picture = _Picture.of(world)
+    return [key for key in world.keys if _is_orphan(world, picture, key)]
 
 
 # --- ROTATE --------------------------------------------------------------------------------------
@@ -603,7 +607,9 @@ def _exposed_key(world: World, ask: Ask) -> str | Decision:
                 exposed_key_id=ask.exposed_key_id,
             )
         return ask.exposed_key_id
-    active = [key for key in world.keys if key.active and not _is_orphan(world, _Picture.of(world), key)]
+    active = [
+        key for key in world.keys if key.active and not _is_orphan(world, _Picture.of(world), key)
+    ]
     if len(active) == 1:
         return active[0].id
     if not active:

@@ -25,11 +25,11 @@ class ClaimLost(KeyturnError):
 
 
 class FenceClosed(KeyturnError):
-    """The call would begin after the time in which this execution may still change something.
+    """A state's budget is over: a call begun now could take effect after a take-over."""
 
-    Raised when a state's budget is over and in every redriven execution, because the world may
-    have been taken over by somebody else since.
-    """
+
+class ExecutionRedriven(KeyturnError):
+    """A redriven execution changes nothing: others may have taken over since it ended."""
 
 
 class KeyNotProven(KeyturnError):

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from keyturn.errors import FenceClosed
+from keyturn.errors import ExecutionRedriven, FenceClosed
 from keyturn.settings import CHANGE_BUDGET_SECONDS
 
 
@@ -26,9 +26,9 @@ class Fence:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def check(self) -> None:
-        """Raise FenceClosed when no changing call may begin any more."""
+        """Raise FenceClosed or ExecutionRedriven when no changing call may begin any more."""
         if self.redrive_count > 0:
-            raise FenceClosed(
+            raise ExecutionRedriven(
                 "this execution was redriven; the user may have been rotated or backed out by "
                 "another execution since, so it changes nothing: start a new execution instead"
             )

@@ -11,7 +11,9 @@ from keyturn.settings import MAX_POLLS
 _GROWTH = 1.5
 
 
-def next_wait(polling: Polling, policy: Policy, *, now: datetime, until: datetime, roll: float) -> int:
+def next_wait(
+    polling: Polling, policy: Policy, *, now: datetime, until: datetime, roll: float
+) -> int:
     """Return the seconds to wait before the next look: growing, jittered, never past `until`.
 
     Args:

@@ -119,7 +119,7 @@ _EXPECTATIONS: dict[str, str] = {
 
 def _parse(model: type[_Model], data: object) -> _Model:
     if not isinstance(data, dict):
-        raise RequestRejected("the input must be a JSON object such as {\"userName\": \"...\"}")
+        raise RequestRejected('the input must be a JSON object such as {"userName": "..."}')
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -130,7 +130,9 @@ def _parse(model: type[_Model], data: object) -> _Model:
 def _sentence(kind: str, location: tuple[Any, ...], message: str) -> str:
     path = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
-        return f"unknown field {path[:80]!r} in the input; see the README for the fields it may have"
+        return (
+            f"unknown field {path[:80]!r} in the input; see the README for the fields it may have"
+        )
     if kind == "missing":
         return f"the field {path} is missing; expected {_expected(path)}"
     if not path:

@@ -46,7 +46,6 @@ class Settings:
     last_used_lag_seconds: int
     fence_seconds: int
     unused_after_days: int
-    allow_private_health_urls: bool
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -90,5 +89,9 @@ class Settings:
             last_used_lag_seconds=number("LAST_USED_LAG_SECONDS"),
             fence_seconds=number("FENCE_SECONDS"),
             unused_after_days=number("UNUSED_AFTER_DAYS"),
-            allow_private_health_urls=text("ALLOW_PRIVATE_HEALTH_URLS") == "true",
         )
+
+
+def allow_private_health_urls() -> bool:
+    """Read AllowPrivateHealthUrls: whether health URLs may be http and private."""
+    return os.environ.get("ALLOW_PRIVATE_HEALTH_URLS") == "true"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, SecretStr, ValidationError
@@ -67,6 +67,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
     # The secret's labels first: a key that is stored after this look is then one too many in
     # the list of keys, never one too few.
     held = _look_at_secret(secret_name(settings, user.name))
+    held_by = _holder(held, settings.fence_seconds, mark)
     ring = iam.list_keys(user.name)
     return World(
         now=ring.now,
@@ -76,13 +77,16 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
         has_console_password=iam.has_console_password(user.name),
         keys=ring.keys,
         secret=held,
-        **_claims(held, settings.fence_seconds, mark),
+        claim=held_by.claim,
+        last_intent=held_by.last_intent,
+        holding=held_by.holding,
     )
 
 
 def look_while_holding(user_name: str, name: str, *, mark: str) -> World:
     """Return the world of a user whose claim the looking execution holds (or held)."""
     held = _look_at_secret(name)
+    held_by = _own(held, mark)
     ring = iam.list_keys(user_name)
     return World(
         now=ring.now,
@@ -92,7 +96,8 @@ def look_while_holding(user_name: str, name: str, *, mark: str) -> World:
         has_console_password=False,
         keys=ring.keys,
         secret=held,
-        **_own_claim(held, mark),
+        claim=held_by.claim,
+        holding=held_by.holding,
     )
 
 
@@ -117,27 +122,36 @@ def _read_keys(secret_id: str, versions: Sequence[str]) -> dict[str, str | None]
     return {version: key.access_key_id if key else None for version, key in found.items()}
 
 
-def _own_claim(state: SecretState | None, mark: str) -> dict[str, object]:
+@dataclass(frozen=True)
+class _Holder:
+    """Who holds the claim; the newest intent when nobody does."""
+
+    claim: Claim | None = None
+    last_intent: Intent | None = None
+    holding: bool = False
+
+
+def _own(state: SecretState | None, mark: str) -> _Holder:
     version = state.version(Label.CLAIM) if state else None
     if state is None or version != intent_version_id(mark):
-        return {"claim": None, "holding": False}
+        return _Holder()
     intent = read_intent(state.arn, version)
-    return {"claim": Claim(version, ClaimantState.RUNNING, intent), "holding": True}
+    return _Holder(Claim(version, ClaimantState.RUNNING, intent), holding=True)
 
 
-def _claims(state: SecretState | None, fence_seconds: int, mark: str) -> dict[str, object]:
+def _holder(state: SecretState | None, fence_seconds: int, mark: str) -> _Holder:
     if state is None or state.scheduled_for_deletion:
-        return {"claim": None}
+        return _Holder()
     version = state.version(Label.CLAIM)
     if version is None:
         newest = state.version(Label.INTENT)
-        return {"claim": None, "last_intent": read_intent(state.arn, newest) if newest else None}
+        return _Holder(last_intent=read_intent(state.arn, newest) if newest else None)
     if version == intent_version_id(mark):
-        return _own_claim(state, mark)
+        return _own(state, mark)
     intent = read_intent(state.arn, version)
     if intent is None:
-        return {"claim": Claim(version, ClaimantState.UNKNOWN, None)}
-    return {"claim": _claim_of(version, intent, fence_seconds)}
+        return _Holder(Claim(version, ClaimantState.UNKNOWN, None))
+    return _Holder(_claim_of(version, intent, fence_seconds))
 
 
 def _claim_of(version: str, intent: Intent, fence_seconds: int) -> Claim:

@@ -147,7 +147,7 @@ def get_access_key_last_used(parameters: Parameters) -> Response:
 def _with_paths(original: Callable[..., str]) -> Callable[..., str]:
     """The ARN that a policy must match: IAM entities with their path, new secrets with a suffix."""
 
-    def extract(  # the signature is MiniStack's
+    def extract(  # noqa: PLR0917 - the signature is MiniStack's
         service: str,
         method: str,
         path: str,
@@ -171,9 +171,7 @@ def _with_paths(original: Callable[..., str]) -> Callable[..., str]:
 
 
 def _iam_arn(arn: str, query: dict[str, list[str]], account: str) -> str:
-    action, user, path = (
-        (query.get(name) or [""])[0] for name in ("Action", "UserName", "Path")
-    )
+    action, user, path = ((query.get(name) or [""])[0] for name in ("Action", "UserName", "Path"))
     key = iam._access_keys.get((query.get("AccessKeyId") or [""])[0])
     if ":role/" in arn:
         role = iam._roles.get(arn.rsplit("/", 1)[-1])

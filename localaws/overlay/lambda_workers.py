@@ -149,8 +149,13 @@ class Workers:
         self._control, theirs = socket.socketpair()
         # From the main thread: the kernel's death signal follows the thread that started a child.
         self._fork_server = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__).parent.parent / "worker.py"), str(os.getpid())],
-            stdin=theirs,
+            [
+                sys.executable,
+                "-I",
+                str(Path(__file__).parent.parent / "worker.py"),
+                str(os.getpid()),
+            ],
+            stdin=theirs.fileno(),
         )
         theirs.close()
 

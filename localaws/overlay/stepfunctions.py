@@ -1,5 +1,765 @@
-"""Step Functions as AWS runs it (in work)."""
+"""Step Functions as AWS runs it.
+
+Gaps in MiniStack 1.5.33 that this closes:
+- a stopped execution sleeps on, retries, and ends as FAILED (here: it ends where it is);
+- a state machine's own TimeoutSeconds is ignored (here: TIMED_OUT, with its event);
+- StartExecution with the name and input of a running execution is refused (here: idempotent),
+  and names and inputs are not checked;
+- MaxDelaySeconds and JitterStrategy of retriers are ignored, and delays are cut to 60 seconds;
+- `States.ALL` matches States.Runtime and States.DataLimitExceeded;
+- all variables of one Assign see each other's new values (here: the values at state entry);
+- a JSONata Choice that falls to its Default ignores its Output;
+- TimeoutSeconds of a Task cannot be an expression;
+- the context object has no Execution.RedriveCount and no Execution.RoleArn;
+- a failed execution is described with an output;
+- integrations are not checked against the role of the state machine;
+- errors of IAM from SDK integrations have no specific name, and unmodelled errors of any service
+  carry their wire code (here: Iam.NoSuchEntityException, Iam.IamException);
+- an object as Detail of events:putEvents is not turned into text, and failed entries go unseen;
+- errors of states:startExecution have no prefix;
+- a Parallel state ignores Arguments, Output and Assign, and its branches share one scope;
+- a Distributed Map does not evaluate JSONata in Items, ItemReader and ItemSelector.
+
+It is also where faults strike the tasks of state machines, and where these are recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import json
+import random
+import re
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import botocore.session
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
+from ministack.services import eventbridge, sts
+from ministack.services import stepfunctions as sfn
+
+from localaws import requests, state
+from localaws.model import ApiCall, FaultRule
+from localaws.state import Request
+
+Execution = dict[str, Any]
+State = dict[str, Any]
+Context = dict[str, Any]
+Response = tuple[int, dict[str, str], bytes]
+
+NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
+NOT_CAUGHT_BY_ALL = ("States.Runtime", "States.DataLimitExceeded")
+# SDK integration service -> botocore's name for it, where they differ.
+BOTOCORE_NAMES = {
+    "sfn": "stepfunctions",
+    "eventbridge": "events",
+    "cloudwatchlogs": "logs",
+}
+
+_current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar(
+    "localaws_execution", default=None
+)
+_ended: dict[str, threading.Event] = {}
+_ending = threading.Lock()
+
+
+class StoppedError(sfn._ExecutionError):  # type: ignore[misc]
+    """The execution has ended from outside: unwind without a trace."""
+
+    def __init__(self) -> None:
+        super().__init__("Stopped", "The execution is no longer running")
 
 
 def install() -> None:
-    """Nothing yet."""
+    """Replace the functions concerned."""
+    _install_life_cycle()
+    _install_language()
+    _install_integrations()
+
+
+def _install_life_cycle() -> None:
+    sfn._start_execution = _idempotent(sfn._start_execution)
+    sfn._run_execution = _bounded(sfn._run_execution)
+    sfn._fail_execution = _only_while_running(sfn._fail_execution)
+    sfn._stop_execution = _waking(sfn._stop_execution)
+    sfn._describe_execution = _without_failed_output(sfn._describe_execution)
+    sfn._scaled_sleep = _pause
+    sfn._sleep_until = _pause_until
+
+
+def _install_language() -> None:
+    sfn._error_matches = _error_matches
+    sfn._apply_state_assign = _assign_at_once
+    sfn._execute_choice = _choice_with_default_output(sfn._execute_choice)
+    sfn._execute_task = _settled_task(sfn._execute_task)
+    sfn._with_retry_and_catch = _with_retry_and_catch
+    for name in ("_execute_pass", "_execute_wait", "_execute_choice"):
+        setattr(sfn, name, _while_running(getattr(sfn, name)))
+    sfn._run_parallel_branches = _jsonata_parallel(sfn._run_parallel_branches)
+    sfn._run_sub_machine = _in_own_scope(sfn._run_sub_machine)
+    sfn._run_distributed_map = _jsonata_distributed_map(sfn._run_distributed_map)
+    sfn._read_map_items = _jsonata_reader(sfn._read_map_items)
+    sfn._resolve_params_obj = _jsonata_params(sfn._resolve_params_obj)
+    sfn._evaluate_jsonata = _with_full_context(sfn._evaluate_jsonata)
+
+
+def _install_integrations() -> None:
+    sfn._SERVICE_DISPATCH["arn:aws:states:::events:putEvents"] = _put_events
+    sfn._invoke_nested_start_execution = _prefixed(sfn._invoke_nested_start_execution)
+    sfn._invoke_nested_start_execution_sync = _prefixed(sfn._invoke_nested_start_execution_sync)
+    sfn._invoke_aws_sdk_integration = _named_errors(sfn._invoke_aws_sdk_integration)
+    sfn._invoke_resource = _observed_task(sfn._invoke_resource)
+    sfn._invoke_with_callback = _observed_task(sfn._invoke_with_callback)
+    app.call_service_handler_sync = _observed_sdk_call(app.call_service_handler_sync)
+
+
+# Starting, stopping, timing out
+
+
+def _idempotent(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    starting = threading.Lock()
+
+    def start(data: Any) -> Response:
+        name, text = data.get("name"), data.get("input", "{}")
+        if name is not None and not NAME.fullmatch(name):
+            return _refuse("InvalidName", f"Invalid Name: '{name}'")
+        try:
+            json.loads(text)
+        except ValueError as error:
+            return _refuse(
+                "InvalidExecutionInput", f"Invalid State Machine Execution Input: {error}"
+            )
+        with starting:
+            running = _execution_named(data, name) if name is not None else None
+            if running and running["status"] == "RUNNING" and running["input"] == text:
+                return _json(
+                    {"executionArn": running["executionArn"], "startDate": running["startDate"]}
+                )
+            return original(data)
+
+    return start
+
+
+def _refuse(code: str, message: str) -> Response:
+    answer: Response = error_response_json(code, message, 400)
+    return answer
+
+
+def _json(document: dict[str, Any]) -> Response:
+    answer: Response = json_response(document)
+    return answer
+
+
+def _execution_named(data: Any, name: str) -> Execution | None:
+    machine = sfn._resolve_state_machine_arn(data.get("stateMachineArn", ""))
+    if machine is None:
+        return None
+    arn = machine.replace(":stateMachine:", ":execution:", 1) + f":{name}"
+    found: Execution | None = sfn._executions.get(arn)
+    return found
+
+
+def _bounded(original: Callable[[str], None]) -> Callable[[str], None]:
+    """Run an execution as the current one of its thread, no longer than its TimeoutSeconds."""
+
+    def run(arn: str) -> None:
+        execution = sfn._executions.get(arn)
+        if execution is None:
+            return
+        _ended[arn] = threading.Event()
+        token = _current.set(execution)
+        limit = _time_limit(execution)
+        timer = None
+        if limit is not None:
+            scope = contextvars.copy_context()
+            timer = threading.Timer(limit, scope.run, args=(_time_out, execution))
+            timer.daemon = True
+            timer.start()
+        try:
+            original(arn)
+        finally:
+            _current.reset(token)
+            _ended.pop(arn, None)
+            if timer is not None:
+                timer.cancel()
+
+    return run
+
+
+def _time_limit(execution: Execution) -> float | None:
+    machine = sfn._state_machines.get(execution["stateMachineArn"]) or {}
+    try:
+        limit = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
+    except ValueError:
+        return None
+    return None if limit is None else float(limit)
+
+
+def _time_out(execution: Execution) -> None:
+    with _ending:
+        if execution["status"] != "RUNNING":
+            return
+        execution["status"] = "TIMED_OUT"
+        execution["stopDate"] = sfn.now_iso()
+    sfn._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+    _wake(execution)
+    sfn._emit_execution_status_event(execution)
+
+
+def _only_while_running(original: Callable[..., None]) -> Callable[..., None]:
+    def fail(execution: Execution, error: str, cause: str) -> None:
+        with _ending:
+            if execution["status"] == "RUNNING":
+                original(execution, error, cause)
+
+    return fail
+
+
+def _waking(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    def stop(data: Any) -> Response:
+        with _ending:
+            answer = original(data)
+        execution = sfn._executions.get(data.get("executionArn"))
+        if execution is not None:
+            _wake(execution)
+        return answer
+
+    return stop
+
+
+def _wake(execution: Execution) -> None:
+    ended = _ended.get(execution["executionArn"])
+    if ended is not None:
+        ended.set()
+
+
+def _without_failed_output(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    def describe(data: Any) -> Response:
+        status, headers, body = original(data)
+        if status != 200:
+            return status, headers, body
+        described = json.loads(body)
+        if described["status"] != "SUCCEEDED":
+            described.pop("output", None)
+            described.pop("outputDetails", None)
+        redrivable = described["status"] in ("FAILED", "TIMED_OUT", "ABORTED")
+        described["redriveCount"] = 0
+        described["redriveStatus"] = "REDRIVABLE" if redrivable else "NOT_REDRIVABLE"
+        return _json(described)
+
+    return describe
+
+
+def _still_running(execution: Execution | None) -> None:
+    if execution is not None and execution["status"] not in ("RUNNING",):
+        raise StoppedError
+
+
+def _pause(seconds: float) -> None:
+    """Sleep as a Wait state or a retrier does, until the execution ends."""
+    execution = _current.get()
+    if execution is None:
+        time.sleep(max(0.0, seconds))
+        return
+    ended = _ended.get(execution["executionArn"])
+    if ended is not None:
+        ended.wait(max(0.0, min(seconds, threading.TIMEOUT_MAX)))
+    _still_running(execution)
+
+
+def _pause_until(timestamp: str) -> None:
+    target = datetime.fromisoformat(timestamp)
+    _pause((target - datetime.now(UTC)).total_seconds())
+
+
+# The language
+
+
+def _error_matches(error_equals: list[str], error: str) -> bool:
+    if error in error_equals:
+        return True
+    if error in NOT_CAUGHT_BY_ALL:
+        return False
+    return "States.ALL" in error_equals or (
+        "States.TaskFailed" in error_equals and error != "States.Timeout"
+    )
+
+
+def _assign_at_once(
+    state_def: State, raw_input: Any, context: Context, result: Any = None, error_output: Any = None
+) -> None:
+    assign = state_def.get("Assign")
+    if not isinstance(assign, dict) or sfn._state_query_language(state_def, context) != "JSONata":
+        return
+    new = {
+        name: sfn._apply_jsonata_template(
+            template, raw_input, context, result=result, error_output=error_output
+        )
+        for name, template in assign.items()
+    }
+    context.setdefault("variables", {}).update(new)
+
+
+def _choice_with_default_output(original: Callable[..., Any]) -> Callable[..., Any]:
+    def choose(state_def: State, raw_input: Any, context: Context | None = None) -> Any:
+        output, chosen = original(state_def, raw_input, context)
+        rules = state_def.get("Choices", [])
+        if (
+            "Output" in state_def
+            and chosen == state_def.get("Default")
+            and sfn._state_query_language(state_def, context) == "JSONata"
+            and not any(
+                sfn._evaluate_jsonata_choice_rule(rule, raw_input, context) for rule in rules
+            )
+        ):
+            output = sfn._apply_jsonata_output(state_def, raw_input, context, default=raw_input)
+        return output, chosen
+
+    return choose
+
+
+def _while_running(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Do not begin a state of an execution that has ended."""
+
+    def execute(*args: Any) -> Any:
+        _still_running(_current.get())
+        return original(*args)
+
+    return execute
+
+
+class _PinnedState(dict[str, Any]):
+    """`$states.context.State` of one attempt, whose RetryCount is ours to count."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != "RetryCount":
+            super().__setitem__(key, value)
+
+
+def _settled_task(original: Callable[..., Any]) -> Callable[..., Any]:
+    def execute(state_def: State, raw_input: Any, execution: Execution, context: Context) -> Any:
+        bare = {name: value for name, value in state_def.items() if name not in ("Retry", "Catch")}
+
+        def attempt() -> Any:
+            once = bare
+            if isinstance(bare.get("TimeoutSeconds"), str):
+                limit = sfn._jsonata_state_field(
+                    bare, "TimeoutSeconds", "number", raw_input, context
+                )
+                once = {**bare, "TimeoutSeconds": limit}
+            settled = original(once, raw_input, execution, context)
+            _still_running(execution)
+            return settled
+
+        return _with_retry_and_catch(state_def, raw_input, context, attempt)
+
+    return execute
+
+
+def _with_retry_and_catch(
+    state_def: State, raw_input: Any, context: Context, attempt: Callable[[], Any]
+) -> Any:
+    entered = dict(context["State"])
+    tries: Counter[int] = Counter()
+    while True:
+        _still_running(_current.get())
+        context["State"] = _PinnedState(entered, RetryCount=sum(tries.values()))
+        try:
+            return attempt()
+        except StoppedError:
+            raise
+        except sfn._ExecutionError as error:
+            _still_running(_current.get())
+            retrier, number = sfn._find_matching_retrier(
+                state_def.get("Retry", []), error.error, tries
+            )
+            if retrier is not None:
+                delay = _delay(retrier, tries[number])
+                tries[number] += 1
+                _pause(delay)
+                continue
+            catcher = sfn._find_matching_catcher(state_def.get("Catch", []), error.error)
+            if catcher is None:
+                raise
+            context["State"] = entered
+            output = sfn._apply_catcher(
+                catcher,
+                raw_input,
+                context,
+                sfn._state_query_language(state_def, context),
+                {"Error": error.error, "Cause": error.cause},
+            )
+            return output, catcher["Next"]
+
+
+def _delay(retrier: dict[str, Any], earlier: int) -> float:
+    """How long a retrier waits (seconds) after so many earlier tries."""
+    delay = float(retrier.get("IntervalSeconds", 1)) * retrier.get("BackoffRate", 2.0) ** earlier
+    delay = min(delay, retrier.get("MaxDelaySeconds", delay))
+    jitter = retrier.get("JitterStrategy") == "FULL"
+    return random.uniform(0, delay) if jitter else delay  # noqa: S311
+
+
+def _with_full_context(original: Callable[..., Any]) -> Callable[..., Any]:
+    def evaluate(
+        expression: str, raw_input: Any, context: Context | None = None, *args: Any
+    ) -> Any:
+        if context and "Execution" in context:
+            context["Execution"].setdefault("RedriveCount", 0)
+            if "RoleArn" not in context["Execution"]:
+                machine = sfn._state_machines.get(context["StateMachine"]["Id"]) or {}
+                context["Execution"]["RoleArn"] = machine.get("roleArn", "")
+        return original(expression, raw_input, context, *args)
+
+    return evaluate
+
+
+def _jsonata_parallel(original: Callable[..., Any]) -> Callable[..., Any]:
+    def run(state_def: State, raw_input: Any, execution: Execution, context: Context) -> Any:
+        if sfn._state_query_language(state_def, context) != "JSONata":
+            return original(state_def, raw_input, execution, context)
+        arguments = sfn._apply_jsonata_arguments(state_def, raw_input, context)
+        results, following = original(state_def, arguments, execution, context)
+        return _finished(state_def, raw_input, context, results), following
+
+    return run
+
+
+def _finished(state_def: State, raw_input: Any, context: Context, results: Any) -> Any:
+    """Output and Assign of a state that ran branches or items."""
+    output = sfn._apply_jsonata_output(
+        state_def, raw_input, context, result=results, default=results
+    )
+    sfn._apply_state_assign(state_def, raw_input, context, result=results)
+    return output
+
+
+def _in_own_scope(original: Callable[..., Any]) -> Callable[..., Any]:
+    def run(states: Any, start_at: Any, data: Any, execution: Execution, context: Context) -> Any:
+        own = {**context, "variables": dict(context.get("variables", {}))}
+        return original(states, start_at, data, execution, own)
+
+    return run
+
+
+def _jsonata_distributed_map(original: Callable[..., Any]) -> Callable[..., Any]:
+    def run(  # noqa: PLR0917 - the signature is MiniStack's
+        state_def: State,
+        raw_input: Any,
+        effective: Any,
+        iterator: Any,
+        execution: Any,
+        context: Any,
+    ) -> Any:
+        if sfn._state_query_language(state_def, context) != "JSONata":
+            return original(state_def, raw_input, effective, iterator, execution, context)
+        if "Items" in state_def:
+            effective = sfn._jsonata_state_field(state_def, "Items", "array", raw_input, context)
+        numbers = {
+            name: sfn._apply_jsonata_template(state_def[name], raw_input, context)
+            for name in ("MaxConcurrency", "ToleratedFailurePercentage", "ToleratedFailureCount")
+            if name in state_def
+        }
+        results, following = original(
+            {**state_def, **numbers}, raw_input, effective, iterator, execution, context
+        )
+        return _finished(state_def, raw_input, context, results), following
+
+    return run
+
+
+def _jsonata_reader(original: Callable[..., Any]) -> Callable[..., Any]:
+    def read(reader: dict[str, Any], effective: Any, context: Context) -> Any:
+        if context.get("QueryLanguage") == "JSONata":
+            reader = sfn._apply_jsonata_template(reader, effective, context)
+        return original(reader, effective, context)
+
+    return read
+
+
+def _jsonata_params(original: Callable[..., Any]) -> Callable[..., Any]:
+    def resolve(template: Any, data: Any, context: Context | None = None) -> Any:
+        if context and context.get("QueryLanguage") == "JSONata":
+            return sfn._apply_jsonata_template(template, data, context)
+        return original(template, data, context)
+
+    return resolve
+
+
+# The integrations
+
+
+def _put_events(_: str, data: dict[str, Any]) -> Any:
+    entries = [
+        {**entry, "Detail": detail if isinstance(detail, str) else json.dumps(detail)}
+        for entry in data.get("Entries", [])
+        for detail in [entry.get("Detail", {})]
+    ]
+    _, _, body = eventbridge._put_events({**data, "Entries": entries})
+    result = json.loads(body)
+    if "Entries" not in result:
+        raise sfn._ExecutionError("EventBridge.EventBridgeException", result.get("message", ""))
+    if result["FailedEntryCount"]:
+        raise sfn._ExecutionError("EventBridge.FailedEntry", json.dumps(result))
+    return result
+
+
+def _prefixed(original: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def invoke(resource: str, data: Any) -> Any:
+        try:
+            return original(resource, data)
+        except sfn._ExecutionError as error:
+            if "." in error.error:
+                raise
+            name = error.error.removesuffix("Exception")
+            raise sfn._ExecutionError(f"StepFunctions.{name}Exception", error.cause) from error
+
+    return invoke
+
+
+def _named_errors(original: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def invoke(resource: str, data: Any) -> Any:
+        try:
+            return original(resource, data)
+        except StoppedError:
+            raise
+        except sfn._ExecutionError as error:
+            prefix, dot, code = error.error.partition(".")
+            if not dot or prefix == "States" or code == "SdkClientException":
+                raise
+            message = error.cause
+            found = re.search(r"<Code>([^<]*)</Code>.*?<Message>([^<]*)</Message>", message, re.S)
+            if found:
+                code, message = found[1], found[2]
+            service = resource.split(":")[6].lower()
+            name = _modelled_errors(service).get(code, f"{prefix}Exception")
+            raise sfn._ExecutionError(
+                f"{prefix}.{name}", f"{message} (Service: {prefix}, Error Code: {code})"
+            ) from error
+
+    return invoke
+
+
+@functools.cache
+def _modelled_errors(service: str) -> dict[str, str]:
+    """Error code -> the SDK's exception class, for the errors in a service's model."""
+    model: Any = botocore.session.get_session().get_service_model(
+        BOTOCORE_NAMES.get(service, service)
+    )
+    names = {}
+    for shape in model.error_shapes:
+        name = shape.name if shape.name.endswith("Exception") else f"{shape.name}Exception"
+        names[shape.error_code] = names[shape.name] = name
+    return names
+
+
+def _observed_task(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Authorize, record, and let faults strike the optimized integrations."""
+
+    def invoke(resource: str, data: Any, *more: Any) -> Any:
+        execution = _current.get()
+        needed = _needed(resource, data) if execution is not None else []
+        if execution is None or not needed:
+            return original(resource, data, *more)
+        for service, action, arn, error in needed:
+            denial = _denial(execution, service, f"{service}:{action}", arn)
+            if denial:
+                raise sfn._ExecutionError(error, denial)
+        service, action, arn, _ = needed[0]
+        function = arn.split(":")[6] if service == "lambda" else ""
+        request = _described(execution, service, action, data, function)
+        with _recorded(execution, request), _struck(request):
+            return original(resource, data, *more)
+
+    return invoke
+
+
+def _needed(resource: str, data: Any) -> list[tuple[str, str, str, str]]:
+    """What an optimized integration needs: service, action, resource ARN, error when denied."""
+    region, account = get_region(), get_account_id()
+    kind = resource.rsplit(":::", maxsplit=1)[-1].split(".", maxsplit=1)[0]
+    arguments = data if isinstance(data, dict) else {}
+    if kind == "lambda:invoke" or ":function:" in resource:
+        function = str(arguments.get("FunctionName", "")) if kind == "lambda:invoke" else resource
+        if not function.startswith("arn:"):
+            function = f"arn:aws:lambda:{region}:{account}:function:{function}"
+        return [("lambda", "InvokeFunction", function, "Lambda.AWSLambdaException")]
+    if kind == "sns:publish":
+        topic = str(arguments.get("TopicArn", "*"))
+        return [("sns", "Publish", topic, "SNS.AuthorizationErrorException")]
+    if kind == "sqs:sendMessage":
+        queue = str(arguments.get("QueueUrl", "")).rsplit("/", 1)[-1]
+        arn = f"arn:aws:sqs:{region}:{account}:{queue}"
+        return [("sqs", "SendMessage", arn, "SQS.AmazonSQSException")]
+    if kind == "events:putEvents":
+        buses = {
+            str(entry.get("EventBusName", "default")) for entry in arguments.get("Entries", [])
+        }
+        return [
+            (
+                "events",
+                "PutEvents",
+                bus if ":" in bus else f"arn:aws:events:{region}:{account}:event-bus/{bus}",
+                "EventBridge.EventBridgeException",
+            )
+            for bus in sorted(buses)
+        ]
+    if kind == "states:startExecution":
+        machine = str(arguments.get("StateMachineArn", "*"))
+        return [("states", "StartExecution", machine, "StepFunctions.AccessDeniedException")]
+    return []
+
+
+def _observed_sdk_call(original: Callable[..., Response]) -> Callable[..., Response]:
+    """The same for the SDK integrations, which all go through this one function."""
+
+    def call(  # noqa: PLR0917 - the signature is MiniStack's
+        handler: Any,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes | str,
+        query: dict[str, list[str]],
+        timeout: float | None = None,
+    ) -> Response:
+        execution = _current.get()
+        raw = body.encode() if isinstance(body, str) else body or b""
+        if execution is None:
+            return original(handler, method, path, headers, body, query, timeout)
+        key_service, service, action = requests.action_of(method, path, headers, raw, query)
+        params = requests.all_parameters(headers, raw, query)
+        arn = iam_actions.extract_resource_arn(
+            key_service, method, path, headers, raw, params, get_region(), get_account_id()
+        )
+        tags = iam_actions.request_tag_context(key_service, f"{service}:{action}", raw, params)
+        if _denial(execution, key_service, f"{service}:{action}", arn, tags):
+            answer: Response = iam_actions.access_denied_response(
+                key_service,
+                f"{service}:{action}",
+                _session(execution)[1],
+                "",
+                headers=headers,
+                resource_arn=arn,
+            )
+            return answer
+        data = requests.parameters_of(headers, raw, query)
+        request = _described(execution, service, action, data, "")
+        with _recorded(execution, request), _struck(request):
+            iam_evaluator._request_caller_arn.set(_session(execution)[1])
+            return original(handler, method, path, headers, body, query, timeout)
+
+    return call
+
+
+def _described(
+    execution: Execution, service: str, action: str, data: Any, function: str
+) -> Request:
+    return requests.describe(
+        service,
+        action,
+        principal=_session(execution)[1],
+        parameters=data if isinstance(data, dict) else {},
+        event=execution["input"],
+        function=function,
+    )
+
+
+@contextlib.contextmanager
+def _recorded(execution: Execution, request: Request) -> Iterator[None]:
+    error = ""
+    try:
+        yield
+    except sfn._ExecutionError as failed:
+        error = failed.error
+        raise
+    finally:
+        key, principal = _session(execution)
+        state.calls.add(
+            ApiCall(
+                time=time.time(),
+                access_key_id=key,
+                principal=principal,
+                service=request.service,
+                action=request.action,
+                region=get_region(),
+                status=400 if error else 200,
+                error=error,
+                user_agent="states.amazonaws.com",
+                source="states",
+                about=tuple(sorted(request.about)),
+            )
+        )
+
+
+@contextlib.contextmanager
+def _struck(request: Request) -> Iterator[None]:
+    """Let the armed faults strike a task, before or after it is done."""
+    after: FaultRule | None = None
+    prefix = request.service.capitalize()
+    for rule in state.faults.striking(request):
+        if rule.kind == "delay":
+            _pause(rule.delay_seconds)
+        elif rule.kind == "throttle":
+            raise sfn._ExecutionError(f"{prefix}.TooManyRequestsException", "Rate Exceeded.")
+        elif rule.kind == "error_before":
+            code = rule.code if "." in rule.code else f"{prefix}.ServiceException"
+            raise sfn._ExecutionError(code, rule.message)
+        elif rule.kind == "kill_worker" and rule.moment == "before":
+            raise sfn._ExecutionError(rule.surfaces_as, rule.message)
+        else:
+            after = rule
+    yield
+    if after is not None:
+        lost = after.code if "." in after.code else f"{prefix}.SdkClientException"
+        raise sfn._ExecutionError(
+            after.surfaces_as if after.kind == "kill_worker" else lost, after.message
+        )
+
+
+_sessions: dict[str, tuple[str, str]] = {}
+
+
+def _session(execution: Execution) -> tuple[str, str]:
+    """Access key id and ARN of the session that Step Functions holds of a machine's role."""
+    arn = execution["stateMachineArn"]
+    machine = sfn._state_machines.get(arn) or sfn._state_machines.get(arn.rsplit("/", 1)[0]) or {}
+    role_arn = machine.get("roleArn", "")
+    if role_arn not in _sessions:
+        account, role = get_account_id(), role_arn.rsplit("/", 1)[-1]
+        key = f"ASIA{secrets.token_hex(8).upper()}"
+        session = f"arn:aws:sts::{account}:assumed-role/{role}/StepFunctions"
+        sts.register_session(
+            key,
+            {
+                "Arn": session,
+                "UserId": f"AROA:{role}",
+                "SecretAccessKey": secrets.token_hex(20),
+                "SessionToken": secrets.token_hex(32),
+            },
+        )
+        _sessions[role_arn] = key, session
+    return _sessions[role_arn]
+
+
+def _denial(
+    execution: Execution, service: str, action: str, arn: str, context: dict[str, Any] | None = None
+) -> str | None:
+    """Why the machine's role may not do this, or None."""
+    key, principal = _session(execution)
+    denied = iam_evaluator.enforce(
+        key, action, service, get_region(), resource_arn=arn, service_context=context
+    )
+    if denied is None:
+        return None
+    return (
+        f"User: {principal} is not authorized to perform: {action} on resource: {arn} "
+        f"because no identity-based policy allows the {action} action"
+    )

@@ -12,16 +12,29 @@ def states(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
     An alarm that does not exist is of the second kind: unknown never counts as safe.
     """
-    if not names:
-        return [], []
+    found = _found(names)
+    alarming = [name for name in names if found.get(name) == "ALARM"]
+    unclear = [name for name in names if found.get(name) not in ("OK", "ALARM")]
+    return alarming, unclear
+
+
+def missing(names: Sequence[str]) -> list[str]:
+    """Return the names of which no alarm exists."""
+    found = _found(names)
+    return [name for name in names if name not in found]
+
+
+def _found(names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
+    if not names:
+        return found
     with calls.translated("cloudwatch:DescribeAlarms"):
-        pages = calls.cloudwatch().get_paginator("describe_alarms").paginate(
-            AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        pages = (
+            calls.cloudwatch()
+            .get_paginator("describe_alarms")
+            .paginate(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
         )
         for page in pages:
             for alarm in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]:
                 found[alarm["AlarmName"]] = alarm["StateValue"]
-    alarming = [name for name in names if found.get(name) == "ALARM"]
-    unclear = [name for name in names if found.get(name) not in ("OK", "ALARM")]
-    return alarming, unclear
+    return found

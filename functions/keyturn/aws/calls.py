@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 _TIMEOUTS: dict[str, Any] = {"connect_timeout": 3, "read_timeout": 8}
@@ -77,6 +78,12 @@ def stepfunctions() -> SFNClient:
 def cloudwatch() -> CloudWatchClient:
     """Return the CloudWatch client (retrying)."""
     return boto3.client("cloudwatch", config=_RETRYING)
+
+
+@functools.cache
+def sns() -> SNSClient:
+    """Return the SNS client (retrying)."""
+    return boto3.client("sns", config=_RETRYING)
 
 
 def once_config() -> Config:

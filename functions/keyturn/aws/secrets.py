@@ -210,4 +210,6 @@ def untag(secret_id: str, *keys: Tag) -> None:
     """Remove parts of our record; what is not there counts as removed."""
     fence.may_change()
     with calls.translated("secretsmanager:UntagResource"):
-        calls.secretsmanager().untag_resource(SecretId=secret_id, TagKeys=[str(key) for key in keys])
+        calls.secretsmanager().untag_resource(
+            SecretId=secret_id, TagKeys=[str(key) for key in keys]
+        )

@@ -1,0 +1,176 @@
+"""The frame around every handler: parse the event, open the fence, log, measure, translate errors.
+
+Logs name the state, the user and masked key ids; never the event, because a caller's mistake
+could have put anything into it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from pydantic import ValidationError
+
+from keyturn import fence
+from keyturn.announce import Announcement
+from keyturn.errors import KeyturnError, UnexpectedFailure
+from keyturn.identifiers import execution_mark
+from keyturn.rotation import Rotation
+
+logger = Logger()
+tracer = Tracer()
+metrics = Metrics()
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a state passes to its function.
+
+    `arn`, `started_at`, `mark` name the execution; `failure` is the error that led here
+    ({Error, Cause}) or None; `data` is the payload itself, for what only one state passes.
+    """
+
+    arn: str
+    started_at: datetime
+    entered_at: datetime
+    redrive_count: int
+    execution_input: Any
+    failure: dict[str, Any] | None
+    data: dict[str, Any]
+
+    @classmethod
+    def parse(cls, data: dict[str, Any]) -> Event:
+        """Parse the payload of a Task: `context` is the state machine's context object."""
+        context = data["context"]
+        execution = context["Execution"]
+        return cls(
+            arn=execution["Id"],
+            started_at=_moment(execution["StartTime"]),
+            entered_at=_moment(context["State"]["EnteredTime"]),
+            redrive_count=int(execution.get("RedriveCount") or 0),
+            execution_input=execution.get("Input"),
+            failure=data.get("failure"),
+            data=data,
+        )
+
+    @property
+    def mark(self) -> str:
+        """The execution's mark, as it is in the version ids that it makes."""
+        return execution_mark(self.arn, self.started_at)
+
+    @property
+    def account_id(self) -> str:
+        """The account that the execution runs in."""
+        return self.arn.split(":")[4]
+
+    @property
+    def rotation(self) -> Rotation:
+        """A fresh copy of the rotation that the execution carries."""
+        return Rotation.model_validate(self.data["rotation"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a function answers: the rotation carried on, and a verdict for the next Choice."""
+
+    verdict: str
+    rotation: Rotation | None = None
+    wait_seconds: int = 0
+    result: dict[str, Any] | None = None
+    announcement: Announcement | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        result = self.result
+        if result is None and self.rotation is not None:
+            result = self.rotation.result()
+        return {
+            "verdict": self.verdict,
+            "rotation": self.rotation.dump() if self.rotation else None,
+            "waitSeconds": self.wait_seconds,
+            "result": result,
+            "announcement": self.announcement,
+            **self.extra,
+        }
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+
+
+def state_function(step: Callable[[Event], Answer]) -> Callable[[dict[str, Any], Any], Any]:
+    """Make a handler out of a step.
+
+    Raises (from the handler): errors of `keyturn.errors` only, so that no message can quote a
+    value that nobody looked at.
+    """
+
+    def run(data: dict[str, Any]) -> dict[str, Any]:
+        event = Event.parse(data)
+        logger.append_keys(execution=event.arn, step=step.__module__.rsplit(".", 1)[-1])
+        with fence.opened(fence.Fence(event.entered_at, event.redrive_count)):
+            answer = step(event)
+        logger.info(
+            "done",
+            verdict=answer.verdict,
+            user_name=answer.rotation.user_name if answer.rotation else None,
+            reason=answer.rotation.why if answer.rotation else None,
+        )
+        return answer.dump()
+
+    return framed(step.__module__, run)
+
+
+def framed(
+    module: str, run: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Callable[[dict[str, Any], Any], Any]:
+    """Wrap a function with logging, tracing, metrics and the translation of errors."""
+    name = module.rsplit(".", 1)[-1]
+
+    @metrics.log_metrics(capture_cold_start_metric=True)
+    @tracer.capture_lambda_handler(capture_response=False, capture_error=False)
+    @logger.inject_lambda_context(clear_state=True, log_event=False)
+    @functools.wraps(run)
+    def wrapped(data: dict[str, Any], context: Any) -> dict[str, Any]:
+        metrics.add_dimension(name="Step", value=name)
+        metrics.add_metric(name="Calls", unit=MetricUnit.Count, value=1)
+        try:
+            return run(data)
+        except KeyturnError as error:
+            metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
+            logger.warning(str(error), error=type(error).__name__)
+            raise
+        except Exception as error:
+            metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
+            place = _place(error)
+            logger.error("unexpected failure", error=type(error).__name__, place=place)
+            raise UnexpectedFailure(
+                f"{type(error).__name__} at {place}{_fields(error)}; this is a defect of Keyturn"
+            ) from None
+
+    handler: Callable[[dict[str, Any], Any], Any] = wrapped
+    return handler
+
+
+def _place(error: Exception) -> str:
+    trace = error.__traceback__
+    place = "unknown"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "keyturn" in code.co_filename:
+            place = f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _fields(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return ""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return " in " + ", ".join(".".join(str(part) for part in item["loc"]) for item in found)

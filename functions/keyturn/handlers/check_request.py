@@ -1,0 +1,120 @@
+"""Check Request: validates the input and decides, changing nothing."""
+
+from __future__ import annotations
+
+import math
+
+from keyturn import announce, snapshot
+from keyturn.aws import alarms, iam
+from keyturn.decision import Ask, Decision, Step, decide
+from keyturn.entry import Answer, Event, state_function
+from keyturn.errors import RequestRejected
+from keyturn.policy import settle
+from keyturn.request import RotateRequest, parse_rotate_request
+from keyturn.rotation import Outcome, Policy, Rotation, make_result
+from keyturn.settings import Settings
+from keyturn.world import World
+
+# How often an execution may wait for others to get out of the way before it gives up.
+_PATIENCE_IN_FENCES = 6
+
+
+def step(event: Event) -> Answer:
+    """Return the decision; a rejection is an answer, not an error."""
+    try:
+        return _check(event)
+    except RequestRejected as rejected:
+        return _rejected(event, str(rejected))
+
+
+def _check(event: Event) -> Answer:
+    settings = Settings.from_env()
+    request = parse_rotate_request(event.execution_input)
+    user_name = request.user_name or iam.owner_of(request.access_key_id or "")
+    world = snapshot.look(user_name, settings, mark=event.mark)
+    policy = settle(settings, world.secret.tags if world.secret else {}, request.timing)
+    ask = _ask(request)
+    decision = decide(world, ask, policy)
+    if decision.step is Step.REJECT:
+        return _rejected(event, decision.reason)
+    if decision.step in (Step.WAIT, Step.STOP_CLAIMANT):
+        _assert_patience(event, world, policy, decision)
+    elif decision.step is not Step.SKIP and policy.alarms:
+        _assert_alarms_exist(policy)
+    rotation = _begin(event, request, world, policy, decision)
+    if decision.step is Step.SKIP:
+        rotation.ends(Outcome.SKIPPED, decision.reason)
+        return Answer("SKIP", rotation, announcement=announce.announce(rotation, event.arn))
+    seconds = 0
+    if decision.until is not None:
+        seconds = max(1, math.ceil((decision.until - world.now).total_seconds()) + 1)
+    return Answer(decision.step.value, rotation, wait_seconds=seconds)
+
+
+def _ask(request: RotateRequest) -> Ask:
+    return Ask(
+        action=request.action,
+        mode=request.mode,
+        force=request.force,
+        exposed_key_id=request.access_key_id if request.mode == "EMERGENCY" else None,
+        recovery_of=request.recovery.execution_arn if request.recovery else None,
+    )
+
+
+def _begin(
+    event: Event, request: RotateRequest, world: World, policy: Policy, decision: Decision
+) -> Rotation:
+    settings = Settings.from_env()
+    return Rotation(
+        user_name=world.user_name,
+        action=request.action,
+        mode=request.mode,
+        force=request.force,
+        request_reason=request.reason,
+        recovery_of=request.recovery.execution_arn if request.recovery else None,
+        policy=policy,
+        secret_name=snapshot.secret_name(settings, world.user_name),
+        secret_arn=world.secret.arn if world.secret else None,
+        old_access_key_id=decision.old_key_id,
+        old_version_id=decision.old_version_id,
+        new_access_key_id=decision.new_key_id,
+        new_version_id=decision.new_version_id,
+        exposed_key_id=decision.exposed_key_id,
+        old_exposed=decision.emergency,
+        started_at=event.started_at,
+        why=decision.reason,
+    )
+
+
+def _assert_patience(event: Event, world: World, policy: Policy, decision: Decision) -> None:
+    waited = (world.now - event.started_at).total_seconds()
+    if waited > 600 + _PATIENCE_IN_FENCES * policy.fence_seconds:
+        raise RequestRejected(
+            f"other executions kept taking the claim for {waited:.0f} seconds ({decision.reason}); "
+            "look at what starts them, then start again"
+        )
+
+
+def _assert_alarms_exist(policy: Policy) -> None:
+    missing = alarms.missing(policy.alarms)
+    if missing:
+        raise RequestRejected(
+            f"the secret's tags name alarms that do not exist: {', '.join(missing)}"
+        )
+
+
+def _rejected(event: Event, reason: str) -> Answer:
+    given = event.execution_input if isinstance(event.execution_input, dict) else {}
+    name = given.get("userName")
+    return Answer(
+        "REJECT",
+        result=make_result(
+            outcome=Outcome.REJECTED,
+            user_name=name[:64] if isinstance(name, str) else None,
+            reason=reason,
+            startedAt=event.started_at,
+        ),
+    )
+
+
+handler = state_function(step)

@@ -1,0 +1,27 @@
+"""Check Return: have the consumers come back, so that the new key can be deactivated?"""
+
+from __future__ import annotations
+
+from keyturn import claim, polls
+from keyturn.entry import Answer, Event, state_function
+from keyturn.rotation import Outcome
+from keyturn.verification import Verdict, judge_return
+
+
+def step(event: Event) -> Answer:
+    """Look once, judge, and say how long to wait when it is not decided."""
+    rotation = event.rotation
+    assert rotation.back is not None  # noqa: S101 - begun at the restoring
+    claim.required(rotation.secret_name, event.mark)
+    rotation.back.polls += 1
+    look = polls.look(rotation)
+    finding = judge_return(rotation, look)
+    if finding.verdict is not Verdict.WAIT:
+        error = None if rotation.back_out_requested else "RotationBackedOut"
+        why = f"{rotation.why}; went back to the old key; {finding.reason}"
+        rotation.ends(Outcome.BACKED_OUT, why, error=error)
+    seconds = polls.wait_for_return(rotation, look.now)
+    return Answer(finding.verdict.value, rotation, wait_seconds=seconds)
+
+
+handler = state_function(step)

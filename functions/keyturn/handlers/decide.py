@@ -1,0 +1,93 @@
+"""Decide: records the outcome and takes the claim off. The decision is that last step."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from keyturn import claim
+from keyturn.announce import announce
+from keyturn.aws import secrets
+from keyturn.entry import Answer, Event, state_function
+from keyturn.identifiers import intent_version_id
+from keyturn.rotation import Outcome, Rotation, iso
+from keyturn.world import Label, SecretState, Tag
+
+
+def step(event: Event) -> Answer:
+    """Close the rotation as judged, or as its failure says; run twice it changes nothing more."""
+    rotation = event.rotation
+    closing = event.data.get("closing")
+    if closing:
+        why = failure_in_words(event.failure) or rotation.why
+        rotation.ends(
+            Outcome.NEEDS_ATTENTION, _with_left_to_do(rotation, why, closing), error=closing
+        )
+    state = secrets.require(rotation.secret_name)
+    if state.version(Label.CLAIM) == intent_version_id(event.mark) or not _decided(
+        state, event.mark
+    ):
+        claim.verify(state, event.mark)
+        record(rotation, state, event.mark)
+    return close(event, rotation)
+
+
+def record(rotation: Rotation, state: SecretState, mark: str) -> None:
+    """Write the outcome down and release the claim, in that order."""
+    if rotation.outcome in (Outcome.BACKED_OUT, Outcome.ISSUED, Outcome.FAILED):
+        secrets.remove(state.arn, Label.BACKOUT, expected=state.version(Label.BACKOUT))
+    pending = state.version(Label.PENDING)
+    if pending and pending == rotation.new_version_id:
+        secrets.remove(state.arn, Label.PENDING, expected=pending)
+    if rotation.reactivated_at and state.deactivated_key == rotation.old_access_key_id:
+        secrets.untag(state.arn, Tag.DEACTIVATED_KEY, Tag.DEACTIVATED_AT)
+    outcome = rotation.outcome.value if rotation.outcome else "UNKNOWN"
+    secrets.tag(state.arn, {Tag.LAST_RESULT: f"{outcome} {iso(datetime.now(UTC))} {mark}"})
+    claim.release(state, mark)
+
+
+def close(event: Event, rotation: Rotation) -> Answer:
+    """Return the answer that ends an execution: result, announcement, and how it ended."""
+    ended_at = datetime.now(UTC)
+    return Answer(
+        rotation.error or (rotation.outcome.value if rotation.outcome else "UNKNOWN"),
+        rotation,
+        result=rotation.result(ended_at),
+        announcement=announce(rotation, event.arn),
+    )
+
+
+def failure_in_words(failure: dict[str, Any] | None) -> str:
+    """Return a caught error as its name and message; a Lambda's Cause is a JSON object."""
+    if not failure:
+        return ""
+    cause = failure.get("Cause") or ""
+    try:
+        parsed = json.loads(cause)
+    except ValueError:
+        parsed = None
+    message = parsed.get("errorMessage", "") if isinstance(parsed, dict) else cause
+    return f"{failure.get('Error', 'unknown error')}: {message}"[:1000]
+
+
+def _with_left_to_do(rotation: Rotation, why: str, closing: str) -> str:
+    if closing != "BackoutIncomplete":
+        return why
+    left = []
+    if rotation.deactivated_at and not rotation.reactivated_at:
+        left.append("reactivate the old key if it is inactive")
+    if rotation.restored_at is None:
+        left.append("put AWSCURRENT back onto the old version if the consumers need it")
+    elif not rotation.new_key_deactivated:
+        left.append("deactivate the new key once nobody uses it")
+    if not left:
+        return why
+    return f"{why}. Left to do: {'; '.join(left)}"
+
+
+def _decided(state: SecretState, mark: str) -> bool:
+    return state.tags.get(Tag.LAST_RESULT, "").endswith(mark)
+
+
+handler = state_function(step)

@@ -1,0 +1,71 @@
+"""Discard New Key: cleans up a rotation that failed before publishing, after looking again."""
+
+from __future__ import annotations
+
+from keyturn import snapshot
+from keyturn.aws import iam, secrets
+from keyturn.decision import orphans
+from keyturn.entry import Answer, Event, state_function
+from keyturn.handlers.decide import close, failure_in_words, record
+from keyturn.identifiers import key_of_version, mark_of_version, masked
+from keyturn.rotation import Outcome, Rotation
+from keyturn.world import Label, World
+
+
+def step(event: Event) -> Answer:
+    """Delete the unpublished key and release the claim, unless it was published after all."""
+    rotation = event.rotation
+    world = snapshot.look_while_holding(rotation.user_name, rotation.secret_name, mark=event.mark)
+    _find_own_version(rotation, world, event.mark)
+    if world.secret and rotation.new_version_id == world.secret.version(Label.CURRENT) is not None:
+        rotation.why = failure_in_words(event.failure) or rotation.why
+        return Answer("PUBLISHED", rotation)
+    why = failure_in_words(event.failure) or rotation.why
+    if world.holding and world.secret is not None:
+        why = _clean_up(rotation, world, why)
+    if rotation.old_exposed and not rotation.back_out_requested:
+        rotation.ends(
+            Outcome.NEEDS_ATTENTION,
+            f"no new key could be published ({why}); the exposed key is deactivated all the same",
+            error="AttentionNeeded",
+        )
+        return Answer("EXPOSED_ONLY", rotation)
+    if rotation.back_out_requested:
+        rotation.ends(Outcome.BACKED_OUT, why)
+    else:
+        rotation.ends(Outcome.FAILED, why, error="RotationFailed")
+    if world.holding and world.secret is not None:
+        record(rotation, secrets.require(rotation.secret_name), event.mark)
+    return close(event, rotation)
+
+
+def _find_own_version(rotation: Rotation, world: World, mark: str) -> None:
+    """Fill in what was stored by an Issue New Key whose answer never arrived."""
+    if rotation.new_version_id is not None or world.secret is None:
+        return
+    for label in (Label.PENDING, Label.CURRENT):
+        version = world.secret.version(label)
+        if version and key_of_version(version) and mark_of_version(version) == mark:
+            rotation.new_version_id = version
+            rotation.new_access_key_id = key_of_version(version)
+
+
+def _clean_up(rotation: Rotation, world: World, why: str) -> str:
+    state = world.secret
+    assert state is not None  # noqa: S101 - the caller looked
+    in_charge = {state.key(Label.CURRENT), state.key(Label.BACKOUT)}
+    doomed = {key.id for key in orphans(world)}
+    if rotation.new_access_key_id and rotation.new_access_key_id not in in_charge:
+        doomed.add(rotation.new_access_key_id)
+    for key_id in sorted(doomed):
+        iam.delete_key(rotation.user_name, key_id)
+    pending = state.version(Label.PENDING)
+    if pending and key_of_version(pending):
+        secrets.remove(state.arn, Label.PENDING, expected=pending)
+    secrets.remove(state.arn, Label.BACKOUT, expected=state.version(Label.BACKOUT))
+    if not doomed:
+        return f"{why}; no key had been issued"
+    return f"{why}; deleted the unpublished key {', '.join(masked(key) for key in sorted(doomed))}"
+
+
+handler = state_function(step)

@@ -1,0 +1,55 @@
+"""Reactivate Old Key: only one that this rotation deactivated, and never an exposed one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from keyturn import claim
+from keyturn.aws import iam
+from keyturn.entry import Answer, Event, state_function
+from keyturn.errors import WorldContradictory
+from keyturn.identifiers import masked
+from keyturn.rotation import Outcome, Rotation
+
+
+def step(event: Event) -> Answer:
+    """Make the old key active; answer RESTORE (go on with the secret) or STAY (decide now)."""
+    rotation = event.rotation
+    state = claim.required(rotation.secret_name, event.mark)
+    old = iam.list_keys(rotation.user_name).find(rotation.old_access_key_id)
+    name = masked(rotation.old_access_key_id)
+    if rotation.old_access_key_id in state.exposed_keys:
+        raise WorldContradictory(f"the old key {name} is exposed: it is not reactivated")
+    if old is None:
+        raise WorldContradictory(f"the old key {name} was deleted: there is nothing to go back to")
+    if not old.active:
+        if state.deactivated_key != old.id:
+            raise WorldContradictory(
+                f"the old key {name} is inactive, and not by Keyturn's doing: it is not reactivated"
+            )
+        iam.set_active(rotation.user_name, old.id, active=True)
+    if rotation.deactivated_at and not rotation.reactivated_at:
+        rotation.reactivated_at = datetime.now(UTC)
+    return Answer(_next(rotation), rotation)
+
+
+def _next(rotation: Rotation) -> str:
+    if rotation.silent:
+        rotation.ends(
+            Outcome.NEEDS_ATTENTION,
+            f"{rotation.why}; the old key was reactivated, the new one stays in AWSCURRENT",
+            error="AttentionNeeded",
+        )
+        return "STAY"
+    if rotation.old_version_id is None:
+        rotation.ends(
+            Outcome.NEEDS_ATTENTION,
+            f"{rotation.why}; the old key is active, but no version of the secret holds it, so "
+            "AWSCURRENT stays on the new one: give the consumers the key that they should use",
+            error="BackoutIncomplete",
+        )
+        return "STAY"
+    return "RESTORE"
+
+
+handler = state_function(step)

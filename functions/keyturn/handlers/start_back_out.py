@@ -1,0 +1,89 @@
+"""Start Back-Out: starts a BACK_OUT for an execution that was aborted, timed out or died.
+
+Such an execution cannot back itself out. The new execution's name is a hash of the dead one's
+ARN, so that the event may be delivered any number of times, and it acts only if the claim still
+names the dead execution.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from keyturn.aws import calls, executions
+from keyturn.entry import framed, logger
+from keyturn.errors import SettingMissing
+from keyturn.identifiers import recovery_name
+
+MAX_GENERATIONS = 3
+
+# These ends were decided by the execution itself; nothing is left hanging.
+DECIDED = frozenset(
+    {
+        "RequestRejected",
+        "RotationFailed",
+        "RotationBackedOut",
+        "AttentionNeeded",
+        "BackoutIncomplete",
+    }
+)
+
+
+def run(event: dict[str, Any]) -> dict[str, Any]:
+    """Start the back-out; answers what was done, for the log."""
+    detail = event["detail"]
+    dead = detail["executionArn"]
+    if detail.get("error") in DECIDED:
+        return {"started": False, "why": "the execution had decided"}
+    given = _input(detail)
+    subject = {name: given[name] for name in ("userName", "accessKeyId") if given.get(name)}
+    if "userName" in subject:
+        subject.pop("accessKeyId", None)
+    if not subject:
+        _tell(f"{dead} ended ({detail.get('status')}) and its event names no user", dead)
+        return {"started": False, "why": "no user is named"}
+    generation = 1 + int((given.get("recovery") or {}).get("generation", 0))
+    if generation > MAX_GENERATIONS:
+        _tell(f"{dead} was the third attempt to back out a dead rotation; a person has to", dead)
+        return {"started": False, "why": "too many generations"}
+    started = executions.start(
+        _setting("ROTATE_KEY_STATE_MACHINE_ARN"),
+        recovery_name(dead),
+        {
+            **subject,
+            "action": "BACK_OUT",
+            "reason": f"{dead} ended as {detail.get('status')} without deciding",
+            "recovery": {"executionArn": dead, "generation": generation},
+        },
+    )
+    logger.info("back-out", dead_execution=dead, started=started, generation=generation)
+    return {"started": started, "why": f"generation {generation}"}
+
+
+def _input(detail: dict[str, Any]) -> dict[str, Any]:
+    try:
+        given = json.loads(detail.get("input") or "{}")
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def _tell(problem: str, dead: str) -> None:
+    with calls.translated("sns:Publish"):
+        calls.sns().publish(
+            TopicArn=_setting("NOTIFICATION_TOPIC_ARN"),
+            Subject="Rotation Needs Attention: a dead execution",
+            Message=f"{problem}.\nNext: look at the execution {dead}, find its user, and start "
+            "RotateKey with action BACK_OUT for that user by hand.",
+        )
+
+
+def _setting(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise SettingMissing(f"the environment variable {name} is not set; deploy the stack again")
+    return value
+
+
+handler = framed(__name__, run)

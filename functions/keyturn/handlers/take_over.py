@@ -1,0 +1,99 @@
+"""Take Over: claims a user whose rotation is to be resumed, backed out, finished or cleaned up."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from keyturn import announce, claim, polls, snapshot
+from keyturn.decision import Ask, Decision, Step, decide
+from keyturn.entry import Answer, Event, state_function
+from keyturn.errors import RequestRejected
+from keyturn.rotation import Outcome, Rotation, Use
+from keyturn.settings import Settings
+from keyturn.world import Tag, World
+
+_NOT_FROM_HERE = frozenset({Step.ISSUE, Step.WAIT, Step.STOP_CLAIMANT, Step.REJECT})
+
+
+def step(event: Event) -> Answer:
+    """Take the claim, decide again under it, and set the rotation up for the state to go on in."""
+    rotation = event.rotation
+    settings = Settings.from_env()
+    world = snapshot.look(rotation.user_name, settings, mark=event.mark)
+    if rotation.exposed_key_id:
+        claim.mark_exposed(world, name=rotation.secret_name, key_id=rotation.exposed_key_id)
+    ask = Ask(
+        action=rotation.action,
+        mode=rotation.mode,
+        force=rotation.force,
+        exposed_key_id=rotation.exposed_key_id if rotation.mode == "EMERGENCY" else None,
+        recovery_of=rotation.recovery_of,
+    )
+    if not world.holding:
+        decision = decide(world, ask, rotation.policy)
+        if decision.step in _NOT_FROM_HERE:
+            raise RequestRejected(f"the world changed while this began: {decision.reason}")
+        claim.take(
+            world,
+            ask,
+            decision,
+            name=rotation.secret_name,
+            execution_arn=event.arn,
+            mark=event.mark,
+        )
+        world = snapshot.look(rotation.user_name, settings, mark=event.mark)
+    state = claim.required(rotation.secret_name, event.mark)
+    decision = decide(world, ask, rotation.policy)
+    if decision.step in _NOT_FROM_HERE:
+        claim.release(state, event.mark)
+        raise RequestRejected(f"the world changed while this began: {decision.reason}")
+    _adopt(rotation, decision, world)
+    rotation.secret_arn = state.arn
+    if decision.step is Step.SKIP:
+        claim.release(state, event.mark)
+        rotation.ends(Outcome.SKIPPED, decision.reason)
+        return Answer("SKIP", rotation, announcement=announce.announce(rotation, event.arn))
+    return Answer(decision.step.value, rotation, wait_seconds=_set_up(rotation, decision, world))
+
+
+def _adopt(rotation: Rotation, decision: Decision, world: World) -> None:
+    rotation.old_access_key_id = decision.old_key_id
+    rotation.old_version_id = decision.old_version_id
+    rotation.new_access_key_id = decision.new_key_id
+    rotation.new_version_id = decision.new_version_id
+    rotation.old_exposed = decision.emergency
+    rotation.rotate_after_restore = decision.rotate_after_restore
+    rotation.why = decision.reason
+    # Whoever probed the new key before has ended by now; when exactly is not known.
+    rotation.probe_ended_at, rotation.probe_certain = world.now, False
+    old, new = world.find(decision.old_key_id), world.find(decision.new_key_id)
+    rotation.seen.old_use = Use.of(old.last_use) if old else None
+    rotation.seen.new_use = Use.of(new.last_use) if new else None
+
+
+def _set_up(rotation: Rotation, decision: Decision, world: World) -> int:
+    if decision.step is Step.RESUME_PICKUP:
+        return polls.begin_pickup(rotation, world.now)
+    if decision.step is Step.RESUME_WATCH:
+        rotation.deactivated_at = _recorded_deactivation(world, decision.old_key_id)
+        # Nobody has looked since the other execution died: look soon.
+        return min(rotation.policy.poll_min_seconds, polls.begin_watch(rotation, world.now))
+    if decision.step is Step.FINISH_BACK_OUT:
+        return polls.begin_return(rotation, world.now)
+    if decision.step is Step.EXPOSED_ONLY:
+        rotation.ends(Outcome.NEEDS_ATTENTION, decision.reason, error="AttentionNeeded")
+    return 0
+
+
+def _recorded_deactivation(world: World, old_key_id: str | None) -> datetime:
+    tags = world.secret.tags if world.secret else {}
+    if tags.get(Tag.DEACTIVATED_KEY) == old_key_id and Tag.DEACTIVATED_AT in tags:
+        try:
+            recorded = datetime.fromisoformat(tags[Tag.DEACTIVATED_AT].replace("Z", "+00:00"))
+        except ValueError:
+            return world.now
+        return min(recorded, world.now)
+    return world.now
+
+
+handler = state_function(step)

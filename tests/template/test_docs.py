@@ -1,0 +1,54 @@
+"""The generated parts of the documentation are up to date, and the generator works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import template
+from tools.docs import OPENING, pages, render, stale
+
+
+def test_no_generated_part_is_stale() -> None:
+    names = [str(page.relative_to(template.ROOT)) for page in stale(template.ROOT)]
+    assert names == [], "run 'make docs'"
+
+
+def test_the_docs_show_the_state_machine_and_the_parameters() -> None:
+    found = {
+        opening[0]
+        for page in pages(template.ROOT)
+        for opening in OPENING.finditer(page.read_text(encoding="utf-8"))
+    }
+    assert any(part.startswith("<!-- diagram:rotate_key") for part in found)
+    assert "<!-- parameters -->" in found
+
+
+def test_a_table_of_parameters_is_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(
+        "Parameters:\n"
+        "  WatchSeconds: {Type: Number, Default: 60, Description: 'How long, a | b'}\n"
+        "  Email: {Type: String, Default: ''}\n",
+        encoding="utf-8",
+    )
+    page = "Before\n<!-- parameters -->\nold\n<!-- /parameters -->\nAfter\n"
+    once = render(page, tmp_path)
+    assert "| `WatchSeconds` | `60` | How long, a \\| b |\n" in once
+    assert "| `Email` | (empty) |  |\n" in once
+    assert "old" not in once
+    assert once.startswith("Before\n")
+    assert once.endswith("<!-- /parameters -->\nAfter\n")
+    assert render(once, tmp_path) == once
+
+
+def test_a_table_of_events_is_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "a.json").write_text('{\n  "userName": "ci"\n}', encoding="utf-8")
+    text = render("<!-- events -->\n<!-- /events -->", tmp_path)
+    assert '| `events/a.json` | `{"userName": "ci"}` |\n' in text
+
+
+def test_a_part_that_does_not_end_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="<!-- events --> has no <!-- /events -->"):
+        render("<!-- events -->\n", tmp_path)

@@ -1,0 +1,151 @@
+"""A state machine definition, seen as what the linter and the diagram need: states and arrows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+State = dict[str, Any]
+
+# Fields that hold states of their own, which are scopes of their own.
+INNER = ("ItemProcessor", "Iterator", "Branches")
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A way out of a state: to which one, why, and which variables it assigns on the way."""
+
+    target: str
+    kind: str  # next, choice, default or catch
+    label: str
+    assigns: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A string value of a state, with the path of the field that holds it."""
+
+    where: str
+    text: str
+
+    @property
+    def is_jsonata(self) -> bool:
+        """Whether Step Functions would evaluate it."""
+        return self.text.startswith("{%") and self.text.endswith("%}")
+
+    @property
+    def code(self) -> str:
+        """The JSONata inside ``{% %}``, with each ``${Token}`` standing in as a number."""
+        return re.sub(r"\$\{\w+\}", "0", self.text[2:-2]).strip()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """States that can point at one another: the machine's, or those inside one Map or branch."""
+
+    start_at: str
+    states: dict[str, State]
+    outer: str | None = None  # the Map or Parallel state that it is inside
+    sees_outer_variables: bool = True
+
+    def reachable(self, *, errors: bool = True) -> list[str]:
+        """Names of the states that can be reached, in the definition's order."""
+        seen: set[str] = set()
+        todo = [self.start_at]
+        while todo:
+            name = todo.pop()
+            if name in seen or name not in self.states:
+                continue
+            seen.add(name)
+            todo += [a.target for a in arrows(self.states[name]) if errors or a.kind != "catch"]
+        return [name for name in self.states if name in seen]
+
+    def inner(self, name: str) -> Iterator[Scope]:
+        """The scopes inside one state."""
+        state = self.states[name]
+        for field in INNER:
+            value = state.get(field) or []
+            for part in value if isinstance(value, list) else [value]:
+                mode = part.get("ProcessorConfig", {}).get("Mode", "INLINE")
+                yield Scope(part["StartAt"], part["States"], name, mode != "DISTRIBUTED")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One ``.asl.json`` file."""
+
+    path: Path
+    text: str
+    content: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> Definition:
+        """Read a file; raises ValueError (JSONDecodeError) when it is not JSON."""
+        text = path.read_text(encoding="utf-8")
+        return cls(path, text, json.loads(text))
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffixes: ``rotate_key``."""
+        return self.path.name.removesuffix(".asl.json")
+
+    @property
+    def root(self) -> Scope:
+        """The scope of the machine itself."""
+        return Scope(self.content["StartAt"], self.content["States"])
+
+    def scopes(self) -> Iterator[Scope]:
+        """All scopes, outer before inner."""
+        todo = [self.root]
+        while todo:
+            scope = todo.pop(0)
+            yield scope
+            todo += [inner for name in scope.states for inner in scope.inner(name)]
+
+    def tokens(self) -> set[str]:
+        """Names of the ``${Token}`` placeholders."""
+        return set(re.findall(r"\$\{(\w+)\}", self.text))
+
+    def line_of(self, state: str) -> int:
+        """The line on which a state begins, for messages that an editor can follow."""
+        found = re.search(
+            rf"{re.escape(json.dumps(state, ensure_ascii=False))}\s*:\s*\{{", self.text
+        )
+        return self.text.count("\n", 0, found.start()) + 1 if found else 1
+
+
+def arrows(state: State) -> Iterator[Arrow]:
+    """All ways out of a state, the regular ones first."""
+    assigns = frozenset(state.get("Assign", {}))
+    if "Next" in state:
+        yield Arrow(state["Next"], "next", "", assigns)
+    for rule in state.get("Choices", []):
+        # A matching rule's Assign replaces the state's own.
+        assigned = frozenset(rule["Assign"]) if "Assign" in rule else assigns
+        yield Arrow(rule.get("Next", ""), "choice", rule.get("Comment", ""), assigned)
+    if "Default" in state:
+        yield Arrow(state["Default"], "default", "otherwise", assigns)
+    for catcher in state.get("Catch", []):
+        label = ", ".join(catcher.get("ErrorEquals", []))
+        yield Arrow(catcher.get("Next", ""), "catch", label, frozenset(catcher.get("Assign", {})))
+
+
+def expressions(state: State) -> Iterator[Expression]:
+    """All string values of a state except its comments and the states inside it."""
+
+    def walk(value: Any, where: str) -> Iterator[Expression]:
+        if isinstance(value, str):
+            yield Expression(where, value)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from walk(item, f"{where}/{index}")
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if key != "Comment":
+                    yield from walk(item, f"{where}/{key}" if where else key)
+
+    yield from walk({key: value for key, value in state.items() if key not in INNER}, "")
