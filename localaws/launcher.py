@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -81,6 +82,8 @@ class LocalAws:
         self.account_id = account_id
         self.log_path = log_path
         self.control = Control(endpoint_url)
+        self._session = self.session()
+        self._making_clients = threading.Lock()
         atexit.register(self.stop)
 
     @property
@@ -114,13 +117,11 @@ class LocalAws:
             "SAM_CLI_TELEMETRY": "0",
         }
 
-    def session(
-        self, *, access_key_id: str | None = None, secret_access_key: str | None = None
-    ) -> boto3.Session:
-        """A boto3 session of the administrator, or of the given key; its clients come here."""
+    def session(self) -> boto3.Session:
+        """A boto3 session of the administrator; its clients come here."""
         session = LocalSession(
-            aws_access_key_id=access_key_id or ADMIN_ACCESS_KEY_ID,
-            aws_secret_access_key=secret_access_key or ADMIN_SECRET_ACCESS_KEY,
+            aws_access_key_id=ADMIN_ACCESS_KEY_ID,
+            aws_secret_access_key=ADMIN_SECRET_ACCESS_KEY,
             region_name=self.region,
         )
         session.endpoint_url = self.endpoint_url
@@ -134,8 +135,13 @@ class LocalAws:
         secret_access_key: str | None = None,
     ) -> Any:
         """A boto3 client of the administrator, or of the given key."""
-        session = self.session(access_key_id=access_key_id, secret_access_key=secret_access_key)
-        return session.client(name)  # type: ignore[call-overload]
+        make: Any = self._session.client
+        with self._making_clients:  # one session loads each service's model once
+            return make(
+                name,
+                aws_access_key_id=access_key_id or ADMIN_ACCESS_KEY_ID,
+                aws_secret_access_key=secret_access_key or ADMIN_SECRET_ACCESS_KEY,
+            )
 
     def stop(self) -> None:
         """Stop the emulator and its workers. Calling it again does nothing."""

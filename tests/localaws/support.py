@@ -73,9 +73,7 @@ class Toy:
     def finished(self, execution: str) -> dict[str, Any]:
         """Wait for the end of an execution and describe it."""
         return eventually(
-            lambda: (
-                seen if (seen := self.described(execution))["status"] != "RUNNING" else {}
-            )
+            lambda: seen if (seen := self.described(execution))["status"] != "RUNNING" else {}
         )
 
     def states(self, execution: str) -> list[str]:

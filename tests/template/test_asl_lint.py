@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
             "Resource": "arn:${AwsPartition}:states:::lambda:invoke",
             "Arguments": {
                 "FunctionName": "${CheckFunctionArn}",
-                "Payload": "{% {'input': $states.input, 'at': $states.context.State.EnteredTime} %}",
+                "Payload": "{% {'in': $states.input, 'at': $states.context.State.EnteredTime} %}",
             },
             "TimeoutSeconds": "{% 10 + 20 %}",
             "Assign": {"check": "{% $states.result.Payload %}", "polls": 0},
@@ -105,7 +105,7 @@ CASES = [
     ("QueryLanguage", "JSONPath", 'QueryLanguage must be "JSONata" at the top'),
     ("QueryLanguage", REMOVED, 'QueryLanguage must be "JSONata" at the top'),
     ("States/Done/Type", "Success", "'Success' is not one of"),
-    (f"{TASK}/ResultPath", "$.x", "ResultPath"),
+    (f"{TASK}/ResultPath", "$.x", "'$.x' is in a field of JSONPath"),
     (f"{TASK}/Next", REMOVED, "exactly one of Next, End is required"),
     (f"{TASK}/TimeoutSeconds", "30", "'30' is not of type 'number'"),
     ("StartAt", "Nowhere", "StartAt names 'Nowhere', which does not exist"),

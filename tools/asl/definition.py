@@ -134,18 +134,23 @@ def arrows(state: State) -> Iterator[Arrow]:
         yield Arrow(catcher.get("Next", ""), "catch", label, frozenset(catcher.get("Assign", {})))
 
 
-def expressions(state: State) -> Iterator[Expression]:
-    """All string values of a state except its comments and the states inside it."""
+def leaves(state: State) -> Iterator[tuple[str, Any]]:
+    """All plain values of a state with their paths, except comments and the states inside it."""
 
-    def walk(value: Any, where: str) -> Iterator[Expression]:
-        if isinstance(value, str):
-            yield Expression(where, value)
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                yield from walk(item, f"{where}/{index}")
-        elif isinstance(value, dict):
+    def walk(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict):
             for key, item in value.items():
                 if key != "Comment":
                     yield from walk(item, f"{where}/{key}" if where else key)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from walk(item, f"{where}/{index}")
+        else:
+            yield where, value
 
     yield from walk({key: value for key, value in state.items() if key not in INNER}, "")
+
+
+def expressions(state: State) -> Iterator[Expression]:
+    """All string values of a state."""
+    return (Expression(where, value) for where, value in leaves(state) if isinstance(value, str))

@@ -20,7 +20,7 @@ from typing import Any
 import jsonschema
 from jsonata import Jsonata
 
-from tools.asl.definition import Definition, Expression, Scope, State, arrows, expressions
+from tools.asl.definition import Definition, Expression, Scope, State, arrows, expressions, leaves
 
 NEEDS_COMMENT = {"Choice", "Task", "Wait"}
 
@@ -168,7 +168,12 @@ def _schema_problems(content: dict[str, Any]) -> Iterator[Problem]:
         path = [str(part) for part in error.absolute_path]
         state = path[1] if len(path) > 1 and path[0] == "States" else ""
         where = "/".join(path[2:] if state else path)
-        yield state, f"{where}: {error.message}" if where else error.message
+        message = error.message
+        if error.validator is None:  # the schema `false`, whose error has no path
+            message = (
+                f"{error.instance!r} is in a field of JSONPath, such as Parameters or ResultPath"
+            )
+        yield state, f"{where}: {message}" if where else message
 
 
 def _as_cfn_lint_reads_it(content: dict[str, Any]) -> dict[str, Any]:
@@ -266,11 +271,9 @@ def _error_name_problems(state: State, errors: Set[str]) -> Iterator[str]:
 
 
 def _secret_problems(state: State) -> Iterator[str]:
-    for expression in expressions(state):
-        for text in (expression.where, expression.text):
-            if found := SECRET_NAMES.search(text):
-                yield f"{expression.where}: {found[0]} must not pass through the state machine"
-                break
+    for where, value in leaves(state):
+        if found := SECRET_NAMES.search(f"{where} {value}"):
+            yield f"{where}: {found[0]} must not pass through the state machine"
 
 
 def _expression_problems(state: State) -> Iterator[str]:
