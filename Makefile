@@ -6,6 +6,8 @@ VENV   ?= .venv
 TEST_PROCESSES ?= auto
 # More arguments for pytest, for example: make test PYTEST_ARGS='-k backout'
 PYTEST_ARGS ?=
+# More arguments for sam deploy, for example: make deploy DEPLOY_ARGS='--config-env prod'
+DEPLOY_ARGS ?=
 
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
@@ -17,7 +19,7 @@ UV     := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format bench docs build deploy lock clean
+.PHONY: help setup demo test lint format docs bench build deploy lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +47,7 @@ demo: setup ## Rotate keys on an embedded AWS: no account, no Docker
 	@$(PY) -m localaws.demo
 
 test: lint ## Run the linters and every test
-	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
+	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
 lint: setup ## Check style, types, the template, the state machines and the generated docs
 	@$(BIN)/ruff check --quiet
@@ -68,8 +70,8 @@ bench: setup ## Measure, and print the numbers
 build: setup ## Build the deployable application into .aws-sam (needs Python 3.13)
 	@$(BIN)/sam build
 
-deploy: build ## Deploy with the guided prompts of the SAM CLI (needs AWS credentials)
-	@$(BIN)/sam deploy --guided
+deploy: build ## Build, show the changes, and deploy them on a yes (needs AWS credentials)
+	@$(BIN)/sam deploy $(DEPLOY_ARGS)
 
 lock: setup ## Compile the lock files again from the .in files
 	@$(UV) --output-file functions/requirements.txt functions/requirements.in

@@ -52,7 +52,7 @@ def test_creation_dates_are_whole_seconds(toy: Toy, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "code"),
+    "call",
     [
         ("sts", "get_caller_identity", "InvalidClientTokenId"),
         ("iam", "list_users", "InvalidClientTokenId"),
@@ -61,8 +61,9 @@ def test_creation_dates_are_whole_seconds(toy: Toy, name: str) -> None:
 )
 @pytest.mark.parametrize("state", ["inactive", "deleted"])
 def test_only_active_keys_authenticate(
-    toy: Toy, name: str, service: str, operation: str, code: str, state: str
+    toy: Toy, name: str, call: tuple[str, str, str], state: str
 ) -> None:
+    service, operation, code = call
     key = toy.user(name)
     iam = toy.aws.client("iam")
     if state == "inactive":

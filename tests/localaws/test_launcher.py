@@ -37,11 +37,7 @@ def alive(pid: int) -> bool:
 
 def listening_on(pid: int) -> set[str]:
     """The hexadecimal addresses on which a process listens (Linux)."""
-    sockets = {
-        os.readlink(entry)
-        for entry in Path(f"/proc/{pid}/fd").iterdir()
-        if entry.is_symlink() and os.readlink(entry).startswith("socket:")
-    }
+    sockets = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
     addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:

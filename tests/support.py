@@ -1,0 +1,205 @@
+"""What tests of the deployed stack share: users with old keys, consumers, executions, looks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from localaws import LocalAws
+from localaws.consumer import Consumer
+
+# Durations scaled down to seconds; nothing else differs from production.
+PARAMETERS = {
+    "ManagedTagValue": "test",
+    "PickupTimeoutSeconds": "12",
+    "QuietPeriodSeconds": "2",
+    "LastUsedCoarsenessSeconds": "1",
+    "LastUsedLagSeconds": "1",
+    "WatchSeconds": "3",
+    "BackoutGraceSeconds": "1",
+    "RetentionSeconds": "0",
+    "PollMinSeconds": "1",
+    "PollMaxSeconds": "2",
+    "FenceSeconds": "2",
+    "MinKeyAgeSeconds": "60",
+    "AllowPrivateHealthUrls": "true",
+    "FunctionArchitecture": "x86_64",
+}
+
+PREFIX = "machine-user/"
+
+
+@dataclass(frozen=True)
+class MachineUser:
+    """A machine user with one key; the secret does not print itself."""
+
+    name: str
+    access_key_id: str
+    secret_access_key: SecretStr
+
+    @property
+    def secret_name(self) -> str:
+        return PREFIX + self.name
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An execution that has ended: status, error, the result of the contract, states visited."""
+
+    arn: str
+    status: str
+    error: str | None
+    result: dict[str, Any]
+    states: list[str]
+
+
+class Stack:
+    """The deployed stack, driven through its contract alone."""
+
+    def __init__(self, aws: LocalAws, outputs: dict[str, str]) -> None:
+        self.aws = aws
+        self.outputs = outputs
+        self.iam = aws.client("iam")
+        self.secrets = aws.client("secretsmanager")
+        self.machines = aws.client("stepfunctions")
+        self.rotate_arn = outputs["RotateKeyStateMachineArn"]
+
+    def user(
+        self,
+        name: str | None = None,
+        *,
+        managed: bool = True,
+        key: bool = True,
+        days_old: float = 100,
+        secret: bool = True,
+        path: str = "/",
+    ) -> MachineUser:
+        """Create a user, with an old key that its secret holds (without Keyturn's version id)."""
+        name = name or f"u-{uuid4().hex[:10]}"
+        tags = [{"Key": "keyturn:managed", "Value": "test"}] if managed else []
+        self.iam.create_user(UserName=name, Path=path, Tags=tags)
+        self.iam.put_user_policy(
+            UserName=name,
+            PolicyName="work",
+            PolicyDocument=json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
+                    ],
+                }
+            ),
+        )
+        self.iam.attach_user_policy(UserName=name, PolicyArn=self.outputs["ConsumerPolicyArn"])
+        if not key:
+            return MachineUser(name, "", SecretStr(""))
+        made = self.add_key(name, days_old=days_old)
+        if secret:
+            self.secrets.create_secret(
+                Name=PREFIX + name,
+                SecretString=json.dumps(
+                    {
+                        "AccessKeyId": made.access_key_id,
+                        "SecretAccessKey": made.secret_access_key.get_secret_value(),
+                    }
+                ),
+            )
+        return made
+
+    def add_key(self, name: str, *, days_old: float = 100) -> MachineUser:
+        """Create a key as a person would, and backdate it."""
+        made = self.iam.create_access_key(UserName=name)["AccessKey"]
+        self.aws.control.backdate_key(
+            made["AccessKeyId"], datetime.now(UTC) - timedelta(days=days_old)
+        )
+        return MachineUser(name, made["AccessKeyId"], SecretStr(made["SecretAccessKey"]))
+
+    def consumer(self, user: MachineUser, **options: Any) -> Consumer:
+        """Start a consumer of the user's secret in a thread (see `localaws.consumer`)."""
+        return Consumer(
+            client=self.aws.client,
+            secret_name=user.secret_name,
+            access_key_id=user.access_key_id,
+            secret_access_key=user.secret_access_key,
+            **options,
+        ).start()
+
+    def start(self, user: str | None = None, **fields: Any) -> str:
+        """Start RotateKey and return the execution's ARN."""
+        data = ({"userName": user} if user else {}) | fields
+        started = self.machines.start_execution(
+            stateMachineArn=self.rotate_arn, input=json.dumps(data)
+        )
+        return str(started["executionArn"])
+
+    def ended(self, arn: str, *, within_seconds: float = 90) -> Ended:
+        """Wait until an execution has ended and return how."""
+        found: dict[str, Any] = {}
+
+        def over() -> bool:
+            found.update(self.machines.describe_execution(executionArn=arn))
+            return bool(found["status"] != "RUNNING")
+
+        eventually(over, within_seconds=within_seconds, what=f"{arn} ends")
+        text = found.get("output") or found.get("cause") or "{}"
+        try:
+            result = json.loads(text)
+        except ValueError:
+            result = {"text": text}
+        return Ended(arn, found["status"], found.get("error"), result, self.states(arn))
+
+    def rotate(self, user: str, **fields: Any) -> Ended:
+        """Run RotateKey to its end."""
+        return self.ended(self.start(user, **fields))
+
+    def states(self, arn: str) -> list[str]:
+        """Return the names of the states entered so far, in order."""
+        return [
+            event["stateEnteredEventDetails"]["name"]
+            for event in self.history(arn)
+            if "stateEnteredEventDetails" in event
+        ]
+
+    def history(self, arn: str) -> list[dict[str, Any]]:
+        """Return an execution's history."""
+        pages = self.machines.get_paginator("get_execution_history").paginate(executionArn=arn)
+        return [event for page in pages for event in page["events"]]
+
+    def reaches(self, arn: str, state: str, *, within_seconds: float = 60) -> None:
+        """Wait until an execution has entered a state."""
+        eventually(
+            lambda: state in self.states(arn), within_seconds=within_seconds, what=f"enters {state}"
+        )
+
+    def keys(self, user: str) -> dict[str, str]:
+        """Return the user's key ids with their status."""
+        listed = self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
+        return {key["AccessKeyId"]: key["Status"] for key in listed}
+
+    def labels(self, user: str) -> dict[str, str]:
+        """Return the labels of the user's secret with the VersionId that carries each."""
+        found = self.secrets.describe_secret(SecretId=PREFIX + user)["VersionIdsToStages"]
+        return {label: version for version, labels in found.items() for label in labels}
+
+    def current_key(self, user: str) -> str:
+        """Return the access key id in AWSCURRENT."""
+        value = self.secrets.get_secret_value(SecretId=PREFIX + user)["SecretString"]
+        return str(json.loads(value)["AccessKeyId"])
+
+
+def eventually(
+    condition: Callable[[], bool], *, within_seconds: float = 30, what: str = "it happens"
+) -> None:
+    """Wait on a condition, or fail with what was waited for."""
+    ends = time.monotonic() + within_seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"waited {within_seconds} seconds in vain until {what}")
+        time.sleep(0.1)
