@@ -112,9 +112,7 @@ class Consumer:
 
     def _use(self, key_id: str, secret: SecretStr) -> None:
         text = secret.get_secret_value()
-        self._secrets = self._client(
-            "secretsmanager", access_key_id=key_id, secret_access_key=text
-        )
+        self._secrets = self._client("secretsmanager", access_key_id=key_id, secret_access_key=text)
         self._queues = self._client("sqs", access_key_id=key_id, secret_access_key=text)
         self.counts.access_key_id = key_id
 

@@ -64,6 +64,9 @@ BOTOCORE_NAMES = {
     "cloudwatchlogs": "logs",
 }
 
+# How the items of a Map state get past MiniStack, which knows readers and JSONPath only.
+GIVEN_ITEMS = "localaws:items"
+
 _current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar(
     "localaws_execution", default=None
 )
@@ -461,15 +464,22 @@ def _jsonata_distributed_map(original: Callable[..., Any]) -> Callable[..., Any]
     ) -> Any:
         if sfn._state_query_language(state_def, context) != "JSONata":
             return original(state_def, raw_input, effective, iterator, execution, context)
+        reader = state_def.get("ItemReader")
         if "Items" in state_def:
-            effective = sfn._jsonata_state_field(state_def, "Items", "array", raw_input, context)
+            items = sfn._jsonata_state_field(state_def, "Items", "array", raw_input, context)
+            reader = {GIVEN_ITEMS: items}
         numbers = {
             name: sfn._apply_jsonata_template(state_def[name], raw_input, context)
             for name in ("MaxConcurrency", "ToleratedFailurePercentage", "ToleratedFailureCount")
             if name in state_def
         }
         results, following = original(
-            {**state_def, **numbers}, raw_input, effective, iterator, execution, context
+            {**state_def, **numbers, "ItemReader": reader},
+            raw_input,
+            raw_input,
+            iterator,
+            execution,
+            context,
         )
         return _finished(state_def, raw_input, context, results), following
 
@@ -478,6 +488,8 @@ def _jsonata_distributed_map(original: Callable[..., Any]) -> Callable[..., Any]
 
 def _jsonata_reader(original: Callable[..., Any]) -> Callable[..., Any]:
     def read(reader: dict[str, Any], effective: Any, context: Context) -> Any:
+        if GIVEN_ITEMS in reader:
+            return reader[GIVEN_ITEMS]
         if context.get("QueryLanguage") == "JSONata":
             reader = sfn._apply_jsonata_template(reader, effective, context)
         return original(reader, effective, context)
@@ -570,7 +582,7 @@ def _observed_task(original: Callable[..., Any]) -> Callable[..., Any]:
         if execution is None or not needed:
             return original(resource, data, *more)
         for service, action, arn, error in needed:
-            denial = _denial(execution, service, f"{service}:{action}", arn)
+            denial = _denial(execution, f"{service}:{action}", arn)
             if denial:
                 raise sfn._ExecutionError(error, denial)
         service, action, arn, _ = needed[0]
@@ -640,7 +652,7 @@ def _observed_sdk_call(original: Callable[..., Response]) -> Callable[..., Respo
             key_service, method, path, headers, raw, params, get_region(), get_account_id()
         )
         tags = iam_actions.request_tag_context(key_service, f"{service}:{action}", raw, params)
-        if _denial(execution, key_service, f"{service}:{action}", arn, tags):
+        if _denial(execution, f"{service}:{action}", arn, tags):
             answer: Response = iam_actions.access_denied_response(
                 key_service,
                 f"{service}:{action}",
@@ -750,12 +762,16 @@ def _session(execution: Execution) -> tuple[str, str]:
 
 
 def _denial(
-    execution: Execution, service: str, action: str, arn: str, context: dict[str, Any] | None = None
+    execution: Execution, action: str, arn: str, context: dict[str, Any] | None = None
 ) -> str | None:
-    """Why the machine's role may not do this, or None."""
+    """Why the machine's role may not do this, or None. Only identity policies count here.
+
+    Stricter than AWS where a resource's own policy would allow the role (a topic's default
+    policy does): a template must not work by accident.
+    """
     key, principal = _session(execution)
     denied = iam_evaluator.enforce(
-        key, action, service, get_region(), resource_arn=arn, service_context=context
+        key, action, "", get_region(), resource_arn=arn, service_context=context
     )
     if denied is None:
         return None

@@ -18,8 +18,7 @@ def step(event: Event) -> Answer:
     world = snapshot.look_while_holding(rotation.user_name, rotation.secret_name, mark=event.mark)
     _find_own_version(rotation, world, event.mark)
     if world.secret and rotation.new_version_id == world.secret.version(Label.CURRENT) is not None:
-        rotation.why = failure_in_words(event.failure) or rotation.why
-        return Answer("PUBLISHED", rotation)
+        return _published(event, rotation)
     why = failure_in_words(event.failure) or rotation.why
     if world.holding and world.secret is not None:
         why = _clean_up(rotation, world, why)
@@ -37,6 +36,16 @@ def step(event: Event) -> Answer:
     if world.holding and world.secret is not None:
         record(rotation, secrets.require(rotation.secret_name), event.mark)
     return close(event, rotation)
+
+
+def _published(event: Event, rotation: Rotation) -> Answer:
+    """Answer how to go on when the publishing took effect after all."""
+    if rotation.old_access_key_id is None:
+        rotation.ends(Outcome.ISSUED, "issued a first key; the publishing had taken effect")
+        record(rotation, secrets.require(rotation.secret_name), event.mark)
+        return close(event, rotation)
+    rotation.why = failure_in_words(event.failure) or rotation.why
+    return Answer("CUT_OVER" if rotation.old_exposed else "PUBLISHED", rotation)
 
 
 def _find_own_version(rotation: Rotation, world: World, mark: str) -> None:

@@ -18,8 +18,8 @@ def step(event: Event) -> Answer:
     state = claim.required(rotation.secret_name, event.mark)
     old = iam.list_keys(rotation.user_name).find(rotation.old_access_key_id)
     name = masked(rotation.old_access_key_id)
-    if rotation.old_access_key_id in state.exposed_keys:
-        raise WorldContradictory(f"the old key {name} is exposed: it is not reactivated")
+    if rotation.old_exposed or rotation.old_access_key_id in state.exposed_keys:
+        return _exposed(rotation)
     if old is None:
         raise WorldContradictory(f"the old key {name} was deleted: there is nothing to go back to")
     if not old.active:
@@ -28,9 +28,21 @@ def step(event: Event) -> Answer:
                 f"the old key {name} is inactive, and not by Keyturn's doing: it is not reactivated"
             )
         iam.set_active(rotation.user_name, old.id, active=True)
+    # Also when an earlier try, whose answer was lost, made it active.
     if rotation.deactivated_at and not rotation.reactivated_at:
         rotation.reactivated_at = datetime.now(UTC)
     return Answer(_next(rotation), rotation)
+
+
+def _exposed(rotation: Rotation) -> Answer:
+    """Answer CUT_OVER: an exposed key never comes back, so its deactivation is finished."""
+    rotation.ends(
+        Outcome.NEEDS_ATTENTION,
+        f"{rotation.why}; the exposed key {masked(rotation.old_access_key_id)} is not "
+        "reactivated, and its deactivation could not be completed: deactivate it by hand",
+        error="AttentionNeeded",
+    )
+    return Answer("CUT_OVER", rotation)
 
 
 def _next(rotation: Rotation) -> str:

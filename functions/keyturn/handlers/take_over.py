@@ -72,10 +72,12 @@ def _adopt(rotation: Rotation, decision: Decision, world: World) -> None:
 
 
 def _set_up(rotation: Rotation, decision: Decision, world: World) -> int:
+    old = world.find(decision.old_key_id)
+    if old is not None and not old.active:
+        rotation.deactivated_at = _recorded_deactivation(world, decision.old_key_id)
     if decision.step is Step.RESUME_PICKUP:
         return polls.begin_pickup(rotation, world.now)
     if decision.step is Step.RESUME_WATCH:
-        rotation.deactivated_at = _recorded_deactivation(world, decision.old_key_id)
         # Nobody has looked since the other execution died: look soon.
         return min(rotation.policy.poll_min_seconds, polls.begin_watch(rotation, world.now))
     if decision.step is Step.FINISH_BACK_OUT:
