@@ -39,10 +39,15 @@ def deploy(
         "--no-fail-on-empty-changeset",
         "--no-progressbar",
     ]  # fmt: skip
+    # A samconfig.toml beside the template is for people; nothing of it may slip in here.
+    settings = aws.work_dir / "samconfig.toml"
+    settings.write_text("version = 0.1\n")
+    command += ["--config-file", str(settings)]
     if parameters:
         command += ["--parameter-overrides"]
         command += [
-            f"ParameterKey={name},ParameterValue={value}" for name, value in parameters.items()
+            f"ParameterKey={name},ParameterValue={_quoted(value)}"
+            for name, value in parameters.items()
         ]
     try:
         done = subprocess.run(
@@ -64,6 +69,23 @@ def deploy(
     return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
 
+def _quoted(value: str) -> str:
+    """A value as SAM's parameter overrides want it: spaces, quotes and emptiness survive."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def _environment(aws: LocalAws) -> dict[str, str]:
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return mine | aws.environment() | {"SAM_CLI_POLL_DELAY": "0.1"}
+    mine = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "SAM_CLI_"))
+    }
+    return (
+        mine
+        | aws.environment()
+        | {
+            "SAM_CLI_POLL_DELAY": "0.1",  # how often it looks at the stack's events, in seconds
+            "__SAM_CLI_APP_DIR": str(aws.work_dir),  # or it writes into the person's home
+        }
+    )

@@ -61,7 +61,10 @@ def client_config() -> Config:
 
 
 class LocalAws:
-    """A running emulator. Use `localaws.start()`; stop it with `stop()` or as a context manager."""
+    """A running emulator. Use `localaws.start()`; stop it with `stop()` or as a context manager.
+
+    `work_dir` is its temporary directory; it goes with the emulator.
+    """
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class LocalAws:
     ) -> None:
         self._process = process
         self._lifeline: int | None = lifeline
-        self._work_dir = work_dir
+        self.work_dir = work_dir
         self.endpoint_url = endpoint_url
         self.region = region
         self.account_id = account_id
@@ -96,7 +99,7 @@ class LocalAws:
 
         Merge them over `os.environ`: they also keep the person's own profiles out.
         """
-        profile = self._work_dir / "config"
+        profile = self.work_dir / "config"
         profile.write_text(
             f"[default]\nregion = {self.region}\nendpoint_url = {self.endpoint_url}\n"
         )
@@ -110,7 +113,7 @@ class LocalAws:
             "AWS_PROFILE": "default",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": str(profile),
-            "AWS_SHARED_CREDENTIALS_FILE": str(self._work_dir / "no-such-file"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.work_dir / "no-such-file"),
             "AWS_PAGER": "",
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
@@ -155,7 +158,7 @@ class LocalAws:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._work_dir, ignore_errors=True)
+        shutil.rmtree(self.work_dir, ignore_errors=True)
 
     def __enter__(self) -> LocalAws:
         return self

@@ -32,8 +32,13 @@ Send = Callable[[Message], Awaitable[None]]
 Answer = tuple[int, dict[str, str], bytes]
 
 CONTROL_PREFIX = "/_local/"
-# What services call throttling, where it is not ThrottlingException with status 400.
-THROTTLES = {"iam": "Throttling", "sts": "Throttling", "s3": "SlowDown"}
+# How services answer when they throttle: all others with 400 and ThrottlingException.
+THROTTLES = {
+    "iam": (400, "Throttling"),
+    "sts": (400, "Throttling"),
+    "s3": (503, "SlowDown"),
+    "lambda": (429, "TooManyRequestsException"),
+}
 # An answer that fails before a policy is looked at: the key was not used.
 NOT_AUTHENTICATED = frozenset(
     {
@@ -133,8 +138,8 @@ class Middleware:
             if rule.kind == "delay":
                 await asyncio.sleep(rule.delay_seconds)
             elif rule.kind == "throttle":
-                code = THROTTLES.get(request.service, "ThrottlingException")
-                answer = error_answer(request, 400, code, "Rate exceeded", headers)
+                status, code = THROTTLES.get(request.service, (400, "ThrottlingException"))
+                answer = error_answer(request, status, code, "Rate exceeded", headers)
                 return await _send_answer(send, answer)
             elif rule.kind == "error_before":
                 answer = error_answer(request, rule.status, rule.code, rule.message, headers)

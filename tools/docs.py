@@ -3,12 +3,14 @@
 `python -m tools.docs` writes, `python -m tools.docs --check` only says what is stale. A generated
 part stands between two comments of a Markdown file:
 
-    <!-- diagram:rotate_key -->           the state machine as a picture
-    <!-- diagram:rotate_key:overview -->  the same without what only errors lead to
-    <!-- parameters -->                   the template's parameters as a table
-    <!-- events -->                       the inputs in events/ as a table
+    <!-- diagram:rotate_key -->  the state machine as a picture
+    <!-- parameters -->          the template's parameters as a table
+    <!-- events -->              the inputs in events/ as a table
 
-and ends with a comment of the same word: `<!-- /diagram -->`.
+and ends with a comment of the same word: `<!-- /diagram -->`. A diagram can be an overview of a few
+states, in the order in which they are named:
+
+    <!-- diagram:rotate_key only: Check Request, Issue New Key, Rotated -->
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from tools import template
 from tools.asl.definition import Definition
 from tools.asl.diagram import diagram
 
-OPENING = re.compile(r"^<!-- (diagram|parameters|events)(?::([\w:]+))? -->$", re.MULTILINE)
+OPENING = re.compile(
+    r"^<!-- (diagram|parameters|events)(?::(\w+))?(?: only: ([^\n]+?))? -->$", re.MULTILINE
+)
 
 
 def pages(root: Path) -> list[Path]:
@@ -36,24 +40,28 @@ def render(text: str, root: Path) -> str:
     """A page's text with its generated parts made anew; ValueError if one does not end."""
     done, position = "", 0
     while opening := OPENING.search(text, position):
-        word, argument = opening.groups()
+        word, machine, only = opening.groups(default="")
         closing = f"<!-- /{word} -->"
         end = text.find(closing, opening.end())
         if end < 0:
             raise ValueError(f"{opening[0]} has no {closing} after it")
-        done += f"{text[position : opening.end()]}\n{_part(word, argument or '', root)}{closing}"
+        part = "".join(_part(word, machine, only, root))
+        done += f"{text[position : opening.end()]}\n{part}{closing}"
         position = end + len(closing)
     return done + text[position:]
 
 
-def _part(word: str, argument: str, root: Path) -> str:
+def _part(word: str, machine: str, only: str, root: Path) -> Iterator[str]:
     if word == "parameters":
-        return "".join(_parameters(root))
+        return _parameters(root)
     if word == "events":
-        return "".join(_events(root))
-    name, _, kind = argument.partition(":")
-    definition = Definition.load(root / "statemachine" / f"{name}.asl.json")
-    return f"```mermaid\n{diagram(definition, overview=kind == 'overview')}```\n"
+        return _events(root)
+    return _diagram(root, machine, [name.strip() for name in only.split(",") if name.strip()])
+
+
+def _diagram(root: Path, machine: str, only: list[str]) -> Iterator[str]:
+    definition = Definition.load(root / "statemachine" / f"{machine}.asl.json")
+    yield f"```mermaid\n{diagram(definition, only=only)}```\n"
 
 
 def _parameters(root: Path) -> Iterator[str]:

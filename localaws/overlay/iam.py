@@ -11,7 +11,9 @@ Gaps in MiniStack 1.5.33 that this closes:
   evaluated against "*" (here: the owner's ARN);
 - `iam:ResourceTag/...` and `secretsmanager:ResourceTag/...`, and `aws:ResourceTag/...` of IAM
   users, have no value;
-- policy variables such as `${aws:username}` are not substituted.
+- policy variables such as `${aws:username}` are not substituted;
+- `aws:SecureTransport` is false, because the emulator speaks plain HTTP (here: true, as for every
+  SDK and every service that calls AWS; a policy that asks for TLS must not lock them all out).
 """
 
 from __future__ import annotations
@@ -206,6 +208,8 @@ def _tags_of(arn: str) -> dict[str, str]:
 
 def _with_tags(original: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     def resolve(key: str, context: Any) -> Any:
+        if key.lower() == "aws:securetransport":
+            return "true"
         prefix, _, tag = key.lower().partition(":resourcetag/")
         if tag and prefix in ("aws", "iam", "secretsmanager"):
             found = _tags_of(context.resource_arn).get(tag)

@@ -54,6 +54,27 @@ def test_deploying_again_changes_nothing(toy: Toy) -> None:
     assert again == toy.outputs
 
 
+PARAMETERS = """
+Parameters:
+  Text: {Type: String, Default: unset}
+Resources:
+  Topic: {Type: AWS::SNS::Topic}
+Outputs:
+  Text: {Value: !Sub "<${Text}>"}
+"""
+
+
+@pytest.mark.parametrize("value", ["", "rate(1 day)", 'a "quoted" one', "back\\slash", "a,b=c"])
+def test_parameters_arrive_as_they_are(toy: Toy, name: str, tmp_path: Path, value: str) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text(PARAMETERS)
+    (tmp_path / "samconfig.toml").write_text("version = 0.1\n[default.deploy.parameters]\nno = 1\n")
+    outputs = localaws.deploy(
+        toy.aws, stack_name=name, template=template, parameters={"Text": value}
+    )
+    assert outputs == {"Text": f"<{value}>"}
+
+
 def test_a_failed_deployment_tells_why(toy: Toy, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text("Resources: {Broken: {Type: AWS::No::Such}}\n")

@@ -214,13 +214,17 @@ def test_a_diagram_shows_every_state_and_a_question_as_a_diamond() -> None:
     text = diagram(Definition(Path("toy"), "", GOOD))
     assert text.startswith("flowchart TD\n")
     assert 's2{"Anything To Do?"}:::choice' in text
-    assert 's2 -->|"too early"| s3' in text
+    assert 's2 -->|"wait"| s3' in text
     assert 's2 -->|"otherwise"| s4' in text
     assert 's1 -.->|"any error"| s5' in text
     assert 's5(["Failed"]):::fail' in text
 
 
-def test_an_overview_leaves_out_what_only_errors_lead_to() -> None:
-    text = diagram(Definition(Path("toy"), "", GOOD), overview=True)
-    assert "Failed" not in text
+def test_an_overview_joins_the_ways_through_states_that_it_leaves_out() -> None:
+    definition = Definition(Path("toy"), "", GOOD)
+    text = diagram(definition, only=["Check Request", "Wait A Little", "Done"])
+    arrows = [line.strip() for line in text.splitlines() if "-->" in line]
+    assert arrows == ["s1 --> s2", "s1 --> s3", "s2 --> s2", "s2 --> s3"]
     assert "-.->" not in text
+    with pytest.raises(ValueError, match="no such states: Gone"):
+        diagram(definition, only=["Gone"])

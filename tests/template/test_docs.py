@@ -49,6 +49,14 @@ def test_a_table_of_events_is_filled_in(tmp_path: Path) -> None:
     assert '| `events/a.json` | `{"userName": "ci"}` |\n' in text
 
 
+def test_a_diagram_is_filled_in_whole_or_as_an_overview() -> None:
+    whole = render("<!-- diagram:rotate_key -->\n<!-- /diagram -->", template.ROOT)
+    assert "```mermaid\nflowchart TD\n" in whole
+    assert '"Check Request"' in whole
+    overview = "<!-- diagram:rotate_key only: Check Request, Rotated -->\n<!-- /diagram -->"
+    assert '"Issue New Key"' not in render(overview, template.ROOT)
+
+
 def test_a_part_that_does_not_end_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="<!-- events --> has no <!-- /events -->"):
         render("<!-- events -->\n", tmp_path)

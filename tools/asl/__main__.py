@@ -36,12 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("files", nargs="+", type=Path)
     command = commands.add_parser("diagram", help="print a definition as a Mermaid flowchart")
     command.add_argument("file", type=Path)
-    command.add_argument(
-        "--overview", action="store_true", help="leave out what only errors lead to"
-    )
+    command.add_argument("--only", default="", help="an overview: states with commas between them")
     options = parser.parse_args(arguments)
     if options.command == "diagram":
-        sys.stdout.write(diagram(Definition.load(options.file), overview=options.overview))
+        only = [name.strip() for name in options.only.split(",") if name.strip()]
+        sys.stdout.write(diagram(Definition.load(options.file), only=only))
         return 0
     findings = [finding for path in options.files for finding in lint_file(path)]
     for finding in findings:

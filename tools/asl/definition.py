@@ -52,7 +52,7 @@ class Scope:
     outer: str | None = None  # the Map or Parallel state that it is inside
     sees_outer_variables: bool = True
 
-    def reachable(self, *, errors: bool = True) -> list[str]:
+    def reachable(self) -> list[str]:
         """Names of the states that can be reached, in the definition's order."""
         seen: set[str] = set()
         todo = [self.start_at]
@@ -61,7 +61,7 @@ class Scope:
             if name in seen or name not in self.states:
                 continue
             seen.add(name)
-            todo += [a.target for a in arrows(self.states[name]) if errors or a.kind != "catch"]
+            todo += [arrow.target for arrow in arrows(self.states[name])]
         return [name for name in self.states if name in seen]
 
     def inner(self, name: str) -> Iterator[Scope]:
@@ -118,17 +118,27 @@ class Definition:
         return self.text.count("\n", 0, found.start()) + 1 if found else 1
 
 
+def _answer(condition: str) -> str:
+    """A condition in a word or two: the literals that it compares with."""
+    literals = re.findall(r"'([^']+)'", condition)
+    words = [text.replace("_", " ").lower() if text.isupper() else text for text in literals]
+    return " / ".join(words)
+
+
 def arrows(state: State) -> Iterator[Arrow]:
     """All ways out of a state, the regular ones first."""
     assigns = frozenset(state.get("Assign", {}))
     if "Next" in state:
         yield Arrow(state["Next"], "next", "", assigns)
-    for rule in state.get("Choices", []):
+    rules = state.get("Choices", [])
+    labels = [_answer(rule.get("Condition", "")) for rule in rules]
+    yes_or_no = labels == [""]  # one question without a literal to name the answer by
+    for rule, label in zip(rules, labels, strict=True):
         # A matching rule's Assign replaces the state's own.
         assigned = frozenset(rule["Assign"]) if "Assign" in rule else assigns
-        yield Arrow(rule.get("Next", ""), "choice", rule.get("Comment", ""), assigned)
+        yield Arrow(rule.get("Next", ""), "choice", "yes" if yes_or_no else label, assigned)
     if "Default" in state:
-        yield Arrow(state["Default"], "default", "otherwise", assigns)
+        yield Arrow(state["Default"], "default", "no" if yes_or_no else "otherwise", assigns)
     for catcher in state.get("Catch", []):
         label = ", ".join(catcher.get("ErrorEquals", []))
         yield Arrow(catcher.get("Next", ""), "catch", label, frozenset(catcher.get("Assign", {})))

@@ -6,16 +6,16 @@ errors that a state catches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tools.asl.definition import Arrow, Definition, Scope, arrows
 
 SHAPES = {
-    "Choice": ('{"', '"}'),
-    "Fail": ('(["', '"])'),
+    "Choice": ('{"', '"}:::choice'),
+    "Fail": ('(["', '"]):::fail'),
     "Pass": ('("', '")'),
-    "Succeed": ('(["', '"])'),
-    "Wait": ('(["', '"])'),
+    "Succeed": ('(["', '"]):::succeed'),
+    "Wait": ('(["', '"]):::wait'),
 }
 CLASSES = (
     "classDef choice fill:#fff8dc,stroke:#b8860b,color:#222",
@@ -26,49 +26,86 @@ CLASSES = (
 LONGEST_LABEL = 40
 
 
-def diagram(definition: Definition, *, overview: bool = False) -> str:
-    """The Mermaid text of a definition; an overview leaves out what only errors lead to."""
-    lines = ["flowchart TD", *_scope(definition.root, "s", "    ", overview=overview)]
-    return "\n".join([*lines, *(f"    {line}" for line in CLASSES)]) + "\n"
+def diagram(definition: Definition, *, only: Sequence[str] = ()) -> str:
+    """The Mermaid text of a definition.
+
+    With `only`, an overview: just these states, without caught errors; a way that leads from one
+    to another through states that are left out is drawn as one arrow.
+    """
+    root = definition.root
+    if unknown := [name for name in only if name not in root.states]:
+        raise ValueError(f"{definition.path}: no such states: {', '.join(unknown)}")
+    body = _overview(root, only) if only else _scope(root, "s", "    ")
+    return "\n".join(["flowchart TD", *body, *(f"    {line}" for line in CLASSES)]) + "\n"
 
 
-def _scope(scope: Scope, prefix: str, indent: str, *, overview: bool) -> Iterator[str]:
-    shown = scope.reachable(errors=not overview)
-    ids = {name: f"{prefix}{number}" for number, name in enumerate(scope.states, 1)}
+def _scope(scope: Scope, prefix: str, indent: str) -> Iterator[str]:
+    ids = _ids(scope.states, prefix)
+    shown = scope.reachable()
     for name in shown:
-        kind = scope.states[name]["Type"]
         inner = list(scope.inner(name))
         if inner:
             yield f'{indent}subgraph {ids[name]}["{_text(name)}"]'
             for number, part in enumerate(inner):
-                letter = chr(ord("a") + number)
-                yield from _scope(part, ids[name] + letter, indent + "    ", overview=overview)
+                yield from _scope(part, ids[name] + chr(ord("a") + number), indent + "    ")
             yield f"{indent}end"
         else:
-            left, right = SHAPES.get(kind, ('["', '"]'))
-            style = f":::{kind.lower()}" if any(f" {kind.lower()} " in c for c in CLASSES) else ""
-            yield f"{indent}{ids[name]}{left}{_text(name)}{right}{style}"
+            yield f"{indent}{_node(scope, name, ids)}"
     for name in shown:
-        for target, label, dotted in _joined(list(arrows(scope.states[name])), overview=overview):
-            line = "-.->" if dotted else "-->"
-            text = f'|"{_text(label)}"|' if label else ""
-            yield f"{indent}{ids[name]} {line}{text} {ids[target]}"
+        for line in _lines(ids[name], arrows(scope.states[name]), ids):
+            yield f"{indent}{line}"
 
 
-def _joined(ways: list[Arrow], *, overview: bool) -> Iterator[tuple[str, str, bool]]:
-    """One arrow per target and style, because parallel arrows are what makes a picture hard."""
+def _overview(scope: Scope, only: Sequence[str]) -> Iterator[str]:
+    ids = _ids(only, "s")
+    for name in only:
+        yield f"    {_node(scope, name, ids)}"
+    for name in only:
+        for line in _lines(ids[name], _contracted(scope, name, set(only)), ids):
+            yield f"    {line}"
+
+
+def _contracted(scope: Scope, name: str, shown: set[str]) -> Iterator[Arrow]:
+    """The ways from a state to the next ones that are shown, the shortest first."""
+    seen = {name}
+    todo = [arrow for arrow in arrows(scope.states[name]) if arrow.kind != "catch"]
+    while todo:
+        arrow = todo.pop(0)
+        if arrow.target in shown:
+            yield arrow
+        elif arrow.target not in seen:
+            seen.add(arrow.target)
+            for further in arrows(scope.states[arrow.target]):
+                if further.kind != "catch":
+                    # Labels answer the question of the state that is shown, if it asks one.
+                    todo.append(Arrow(further.target, arrow.kind, arrow.label, frozenset()))
+
+
+def _ids(names: Iterable[str], prefix: str) -> dict[str, str]:
+    return {name: f"{prefix}{number}" for number, name in enumerate(names, 1)}
+
+
+def _node(scope: Scope, name: str, ids: dict[str, str]) -> str:
+    left, right = SHAPES.get(scope.states[name]["Type"], ('["', '"]'))
+    return f"{ids[name]}{left}{_text(name)}{right}"
+
+
+def _lines(source: str, ways: Iterable[Arrow], ids: dict[str, str]) -> Iterator[str]:
+    """One line per target and style: parallel arrows are what makes a picture hard to read."""
     labels: dict[tuple[str, bool], list[str]] = {}
     for arrow in ways:
-        dotted = arrow.kind == "catch"
-        if not (dotted and overview):
-            labels.setdefault((arrow.target, dotted), []).append(arrow.label)
-    for (target, dotted), texts in labels.items():
-        label = ", ".join(text for text in texts if text).replace("States.ALL", "any error")
-        if len(label) > LONGEST_LABEL:
-            label = "certain errors" if dotted and "any error" not in label else ""
-        if dotted and "any error" in label:
+        texts = labels.setdefault((arrow.target, arrow.kind == "catch"), [])
+        if arrow.label and arrow.label not in texts:
+            texts.append(arrow.label)
+    for (target, caught), texts in labels.items():
+        label = " / ".join(texts)
+        if caught and "States.ALL" in label:
             label = "any error"
-        yield target, label, dotted
+        elif len(label) > LONGEST_LABEL:
+            label = "certain errors" if caught else ""
+        line = "-.->" if caught else "-->"
+        text = f'|"{_text(label)}"|' if label else ""
+        yield f"{source} {line}{text} {ids[target]}"
 
 
 def _text(text: str) -> str:

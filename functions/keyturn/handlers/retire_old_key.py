@@ -82,8 +82,8 @@ def _answer(
     detail_type = "Old Key Deleted" if verdict == "DELETED" else "Rotation Needs Attention"
     announcement = Announcement(
         detailType=detail_type,
-        subject=f"{detail_type}: {name}"[:100],
-        message=f"{name}: {verdict}\nWhy: {judgement.reason}\nExecution: {event.arn}",
+        subject=f"{detail_type}: {name or '(no user named)'}"[:100],
+        message=f"{name or '(no user named)'}: {verdict}\nWhy: {judgement.reason}\nExecution: {event.arn}",
     )
     return Answer(judgement.verdict, result=result, announcement=announcement)
 
