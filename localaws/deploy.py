@@ -71,7 +71,7 @@ def deploy(
 
 def _quoted(value: str) -> str:
     """A value as SAM's parameter overrides want it: spaces, quotes and emptiness survive."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = value.replace('"', '\\"')
     return f'"{escaped}"'
 
 

@@ -403,9 +403,10 @@ def test_only_tagged_users_below_the_path_can_be_touched(
     for grant in grants(role, Resolver(given)):
         if not grant.action.startswith("iam:"):
             continue
-        assert grant.resource == f"arn:aws:iam::{ACCOUNT}:{users}"
         if grant.action == "iam:GetUser":  # tells "not managed" from "does not exist"; reads only
+            assert grant.resource == f"arn:aws:iam::{ACCOUNT}:user/*"
             continue
+        assert grant.resource == f"arn:aws:iam::{ACCOUNT}:{users}"
         expected = {"StringEquals": {f"aws:ResourceTag/{key}": value}}
         assert json.loads(grant.condition) == expected, grant.action
 
