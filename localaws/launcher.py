@@ -251,6 +251,7 @@ def _server_environment(region: str, account_id: str, work_dir: Path, port: int)
         "TMPDIR": str(work_dir),
         "TZ": "UTC",
         "PYTHONUNBUFFERED": "1",
+        "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS; the Lambda workers are forked
         "AUTH": "true",
         "GATEWAY_PORT": str(port),
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",

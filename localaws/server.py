@@ -9,9 +9,11 @@ out, to see what MiniStack does by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -47,6 +49,7 @@ def main() -> None:
 
     def end() -> None:
         stop()
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # ours alone, made by the launcher
         # Not sys.exit: execution threads may be asleep in a Wait state of a week.
         os._exit(0)
 
@@ -84,7 +87,8 @@ def _allow_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with contextlib.suppress(ValueError, OSError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

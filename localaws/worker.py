@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -56,6 +57,8 @@ def serve_forks(control: socket.socket) -> None:
     for module in PRELOAD:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # leaves the shared pages alone in the children
     me = os.getpid()
     while True:
         size_and_fds = socket.recv_fds(control, 8, 2)

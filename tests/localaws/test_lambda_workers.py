@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import localaws
+from localaws.overlay.lambda_workers import WORKERS_PER_FUNCTION
 from tests.localaws.support import TOY, Toy, eventually
 
 pytestmark = pytest.mark.emulator
@@ -83,3 +84,17 @@ def test_calls_of_a_handler_are_signed_with_its_role(toy: Toy, name: str) -> Non
         and call.principal.endswith(f"/{toy.outputs['ActorName']}")
         for call in calls
     )
+
+
+def test_many_executions_at_once_share_a_bounded_number_of_workers(toy: Toy, name: str) -> None:
+    states = {
+        "One": toy.task(End=False, Next="Pause"),
+        "Pause": {"Type": "Wait", "Seconds": 1, "Next": "Two"},
+        "Two": toy.task(),
+    }
+    del states["One"]["End"]
+    machine = toy.machine(name, {"StartAt": "One", "States": states})
+    event = {"do": "sleep", "seconds": 0.05}
+    executions = [toy.start(event, machine) for _ in range(40)]
+    assert {toy.finished(execution)["status"] for execution in executions} == {"SUCCEEDED"}
+    assert len(toy.aws.control.workers()) <= 2 * WORKERS_PER_FUNCTION

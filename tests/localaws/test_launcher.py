@@ -71,7 +71,7 @@ def test_stop_ends_the_emulator_and_its_workers_and_may_be_repeated() -> None:
 PARENT = """
 import localaws, sys
 aws = localaws.start()
-print(aws.pid, flush=True)
+print(aws.pid, aws.work_dir, flush=True)
 sys.stdin.read()
 """
 
@@ -88,10 +88,12 @@ def test_the_emulator_ends_with_its_parent(death: signal.Signals) -> None:
         cwd=Path(localaws.__file__).parent.parent,
     ) as parent:
         assert parent.stdout is not None
-        emulator = int(parent.stdout.readline())
+        number, work_dir = parent.stdout.readline().split()
+        emulator = int(number)
         processes = [emulator, *children_of(emulator)]
         parent.send_signal(death)
     eventually(lambda: not any(map(alive, processes)))
+    assert not Path(work_dir).exists()
 
 
 @linux

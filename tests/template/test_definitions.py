@@ -39,6 +39,6 @@ def test_every_exception_is_one_that_a_definition_expects() -> None:
 
 
 def test_the_template_has_no_findings() -> None:
-    command = [Path(sys.executable).with_name("cfn-lint"), "template.yaml"]
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "template.yaml"]
     result = subprocess.run(command, cwd=template.ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "")

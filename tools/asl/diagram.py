@@ -7,6 +7,7 @@ errors that a state catches.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from tools.asl.definition import Arrow, Definition, Scope, arrows
 
@@ -29,8 +30,9 @@ LONGEST_LABEL = 40
 def diagram(definition: Definition, *, only: Sequence[str] = ()) -> str:
     """The Mermaid text of a definition.
 
-    With `only`, an overview: just these states, without caught errors; a way that leads from one
-    to another through states that are left out is drawn as one arrow.
+    With `only`, an overview: just these states, without caught errors. A way from one to another
+    through states that are left out is one arrow, unless it goes through a Choice: then it is left
+    out, because an arrow past a question would say too much.
     """
     root = definition.root
     if unknown := [name for name in only if name not in root.states]:
@@ -66,19 +68,14 @@ def _overview(scope: Scope, only: Sequence[str]) -> Iterator[str]:
 
 
 def _contracted(scope: Scope, name: str, shown: set[str]) -> Iterator[Arrow]:
-    """The ways from a state to the next ones that are shown, the shortest first."""
-    seen = {name}
-    todo = [arrow for arrow in arrows(scope.states[name]) if arrow.kind != "catch"]
-    while todo:
-        arrow = todo.pop(0)
-        if arrow.target in shown:
-            yield arrow
-        elif arrow.target not in seen:
-            seen.add(arrow.target)
-            for further in arrows(scope.states[arrow.target]):
-                if further.kind != "catch":
-                    # Labels answer the question of the state that is shown, if it asks one.
-                    todo.append(Arrow(further.target, arrow.kind, arrow.label, frozenset()))
+    """The ways from a state to the next ones that are shown."""
+    for arrow in arrows(scope.states[name]):
+        target, seen = arrow.target, {name}
+        while target not in shown and target not in seen:
+            seen.add(target)
+            target = scope.states[target].get("Next", target)  # a Choice has none: the way ends
+        if target in shown and arrow.kind != "catch":
+            yield replace(arrow, target=target)
 
 
 def _ids(names: Iterable[str], prefix: str) -> dict[str, str]:
