@@ -194,6 +194,18 @@ class Stack:
         return str(json.loads(value)["AccessKeyId"])
 
 
+    def key_in(self, user: str, version: str) -> str:
+        """Return the access key id that a version of the user's secret holds."""
+        found = self.secrets.get_secret_value(SecretId=PREFIX + user, VersionId=version)
+        return str(json.loads(found["SecretString"])["AccessKeyId"])
+
+    def label(self, user: str, label: str, version: str) -> None:
+        """Put a label that no version has yet onto a version, as a person could."""
+        self.secrets.update_secret_version_stage(
+            SecretId=PREFIX + user, VersionStage=label, MoveToVersionId=version
+        )
+
+
 def eventually(
     condition: Callable[[], bool], *, within_seconds: float = 30, what: str = "it happens"
 ) -> None:

@@ -23,7 +23,8 @@ from keyturn.identifiers import execution_mark
 from keyturn.rotation import Rotation
 
 logger = Logger()
-tracer = Tracer()
+# Only botocore is patched: by default the tracer imports and patches every library that it knows.
+tracer = Tracer(patch_modules=("botocore",))
 metrics = Metrics()
 
 

@@ -14,13 +14,13 @@ _GROWTH = 1.5
 def next_wait(
     polling: Polling, policy: Policy, *, now: datetime, until: datetime, roll: float
 ) -> int:
-    """Return the seconds to wait before the next look: growing, jittered, never past `until`.
+    """Return the seconds to wait before the next look: growing, jittered, ending just after `until`.
 
     Args:
         polling: the loop so far; its `polls` counts the looks already taken.
         policy: gives the bounds, `poll_min_seconds` and `poll_max_seconds`.
         now: AWS's clock.
-        until: the moment at which a look will decide; the wait ends there at the latest.
+        until: the moment at which a look will decide; the wait ends a second later at the latest.
         roll: a random number in [0, 1) for the jitter (it only ever shortens the wait).
 
     The result is at least 1 second. Near its 1,000th look a loop waits as long as it takes for
@@ -33,5 +33,7 @@ def next_wait(
     rationed = remaining / max(1, MAX_POLLS - polling.polls)
     wait = max(jittered, rationed)
     if remaining > 0:
-        wait = min(wait, remaining)
+        # AWS's clock comes in whole seconds, rounded down: one more, so that the look which is to
+        # decide does not come a moment too early.
+        wait = min(wait, remaining + 1)
     return max(1, math.ceil(wait))

@@ -134,11 +134,12 @@ def read_json(secret_id: str, version_id: str) -> tuple[dict[str, Any], datetime
     found = read(secret_id, version_id)
     if found is None:
         return None
+    text, created_at = found
     try:
-        fields = json.loads(found[0].get_secret_value())
+        fields: object = json.loads(text.get_secret_value())
     except ValueError:
         return None
-    return (fields, found[1]) if isinstance(fields, dict) else None
+    return (fields, created_at) if isinstance(fields, dict) else None
 
 
 def read_key(secret_id: str, version_id: str) -> StoredKey | None:
