@@ -36,7 +36,12 @@ PRELOAD = (
     "requests",
     "pydantic",
     "aws_lambda_powertools",
+    "aws_lambda_powertools.metrics",
+    "aws_lambda_powertools.tracing.tracer",
+    "aws_xray_sdk.core",
 )
+# Services whose descriptions (megabytes of JSON) are read once before any fork.
+PRELOAD_CLIENTS = ("iam", "secretsmanager", "stepfunctions", "sts", "cloudwatch", "sns", "s3")
 PR_SET_PDEATHSIG = 1
 
 
@@ -54,9 +59,7 @@ def serve_forks(control: socket.socket) -> None:
     """Fork one worker for each message; ends when the emulator closes its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; death is seen as an EOF
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the emulator's to handle
-    for module in PRELOAD:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
+    preload()
     gc.collect()
     gc.freeze()  # leaves the shared pages alone in the children
     me = os.getpid()
@@ -78,6 +81,36 @@ def serve_forks(control: socket.socket) -> None:
         for fd in fds:
             os.close(fd)
         control.sendall(b"%8d" % pid)
+
+
+def preload() -> None:
+    """Do what every cold start would do again: imports, and reading the SDK's descriptions."""
+    os.environ["LAMBDA_TASK_ROOT"] = "/var/task"  # the X-Ray SDK looks for it when imported
+    for module in PRELOAD:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    with contextlib.suppress(ImportError):
+        import botocore.loaders
+        import botocore.session
+
+        # Each session has a loader of its own; a file is the same for all of them.
+        read = botocore.loaders.JSONFileLoader.load_file
+        cached: dict[str, Any] = {}
+
+        def load_file(loader: Any, path: str) -> Any:
+            if path not in cached:
+                cached[path] = read(loader, path)
+            return cached[path]
+
+        botocore.loaders.JSONFileLoader.load_file = load_file  # type: ignore[method-assign]
+        session = botocore.session.Session()
+        for service in PRELOAD_CLIENTS:
+            session.create_client(
+                service,
+                region_name="us-east-1",
+                aws_access_key_id="none",
+                aws_secret_access_key="none",  # noqa: S106 - never used for a call
+            )
 
 
 def become_worker(parent: int, spec: dict[str, Any], channel: int, output: int) -> None:

@@ -147,7 +147,7 @@ class Stack:
             found.update(self.machines.describe_execution(executionArn=arn))
             return bool(found["status"] != "RUNNING")
 
-        eventually(over, within_seconds=within_seconds, what=f"{arn} ends")
+        eventually(over, within_seconds=within_seconds, what=f"{arn} ends", every_seconds=0.25)
         text = found.get("output") or found.get("cause") or "{}"
         try:
             result = json.loads(text)
@@ -175,7 +175,10 @@ class Stack:
     def reaches(self, arn: str, state: str, *, within_seconds: float = 60) -> None:
         """Wait until an execution has entered a state."""
         eventually(
-            lambda: state in self.states(arn), within_seconds=within_seconds, what=f"enters {state}"
+            lambda: state in self.states(arn),
+            within_seconds=within_seconds,
+            what=f"{arn} enters {state}",
+            every_seconds=0.25,
         )
 
     def keys(self, user: str) -> dict[str, str]:
@@ -193,7 +196,6 @@ class Stack:
         value = self.secrets.get_secret_value(SecretId=PREFIX + user)["SecretString"]
         return str(json.loads(value)["AccessKeyId"])
 
-
     def key_in(self, user: str, version: str) -> str:
         """Return the access key id that a version of the user's secret holds."""
         found = self.secrets.get_secret_value(SecretId=PREFIX + user, VersionId=version)
@@ -207,11 +209,15 @@ class Stack:
 
 
 def eventually(
-    condition: Callable[[], bool], *, within_seconds: float = 30, what: str = "it happens"
+    condition: Callable[[], bool],
+    *,
+    within_seconds: float = 30,
+    what: str = "it happens",
+    every_seconds: float = 0.1,
 ) -> None:
     """Wait on a condition, or fail with what was waited for."""
     ends = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > ends:
             raise AssertionError(f"waited {within_seconds} seconds in vain until {what}")
-        time.sleep(0.1)
+        time.sleep(every_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from keyturn.identifiers import masked
+from keyturn.identifiers import masked, masked_in
 from keyturn.rotation import Outcome, Rotation
 
 _DETAIL_TYPES = {
@@ -38,9 +38,14 @@ class Announcement(TypedDict):
 def announcement(outcome: Outcome, user_name: str, message: str) -> Announcement:
     """Return an announcement in the contract's words."""
     detail_type = _DETAIL_TYPES[outcome]
-    return Announcement(
-        detailType=detail_type, subject=f"{detail_type}: {user_name}"[:100], message=message
-    )
+    return worded(detail_type, user_name, message)
+
+
+def worded(detail_type: str, user_name: str, message: str) -> Announcement:
+    """Return an announcement that SNS accepts, with every key id in it masked."""
+    subject = f"{detail_type}: {user_name}".encode("ascii", "replace").decode()
+    printable = "".join(char if char.isprintable() else "?" for char in subject)
+    return Announcement(detailType=detail_type, subject=printable[:100], message=masked_in(message))
 
 
 def announce(rotation: Rotation, execution_arn: str) -> Announcement:

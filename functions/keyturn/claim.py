@@ -84,7 +84,8 @@ def _record(
         mode="EMERGENCY" if decision.emergency else ask.mode,
         keys_before=keys_before,
         old_access_key_id=decision.old_key_id,
-        took_over=dead is not None,
+        # A dead retirement leaves nothing undecided.
+        took_over=dead is not None and dead.action != "RETIRE",
         inherited_since=min(dead.inherited_since or dead.created_at, dead.created_at)
         if dead
         else None,
@@ -128,7 +129,12 @@ def mark_exposed(world: World, *, name: str, key_id: str) -> None:
 
     The label marks the version that holds the key; when no version does, or when the label is
     needed for another key that still exists, a tag on the secret says it.
+
+    Raises:
+        RequestRejected: the user is not managed, so its secret is not ours to write to.
     """
+    if not world.managed:
+        raise RequestRejected(f"the IAM user {world.user_name} is not managed by this stack")
     state = world.secret
     if state is None:
         secrets.create(name, {"keyturn:user-name": world.user_name})

@@ -173,12 +173,14 @@ def _running_claim(world: World, ask: Ask) -> Decision:
     doing = claim.intent.action if claim.intent else "unknown work"
     if ask.recovery_of:
         return _skip(f"nothing to undo: {claim.execution_arn} is running again")
+    emergency = claim.intent is not None and claim.intent.mode == "EMERGENCY"
     if ask.mode == "EMERGENCY" and ask.action == "ROTATE":
         picture = _Picture.of(world)
         exposed = _exposed_key(world, ask)
         if isinstance(exposed, Decision):
             return exposed
-        if picture.is_working_emergency(exposed):
+        # The mark alone does not say so: an EMERGENCY may have died between the mark and the stop.
+        if emergency and picture.is_working_emergency(exposed):
             return _reject(
                 f"{claim.execution_arn} is already replacing the exposed key {masked(exposed)}"
             )
@@ -186,6 +188,11 @@ def _running_claim(world: World, ask: Ask) -> Decision:
             Step.STOP_CLAIMANT,
             f"stopping {claim.execution_arn}: a key of the user is exposed",
             exposed_key_id=exposed,
+        )
+    if ask.action == "BACK_OUT" and emergency:
+        return _reject(
+            f"{claim.execution_arn} is replacing an exposed key, which must never come back: there "
+            "is nothing to back out; wait until it has ended"
         )
     if ask.action == "BACK_OUT" and doing == "ROTATE":
         return Decision(Step.STOP_CLAIMANT, f"stopping {claim.execution_arn} to back it out")
@@ -515,6 +522,10 @@ def _back_out(world: World, ask: Ask, picture: _Picture) -> Decision:
         finished = _finish_back_out(world, picture)
         if finished:
             return finished
+    exposed = [key for key in world.keys if key.active and key.id in picture.exposed]
+    if ask.recovery_of and world.undecided and exposed:
+        # An EMERGENCY died before it had a new key: do what it was to do.
+        return _emergency_start(world, picture, exposed[0])
     if world.undecided or picture.restored:
         return Decision(
             Step.DISCARD,
@@ -532,6 +543,11 @@ def _undo_pending(world: World, ask: Ask, picture: _Picture) -> Decision:
         forward = _resume_pending(world, picture)
         if forward:
             return forward
+    if old is not None and exposed and not ask.recovery_of:
+        return _reject(
+            f"the key {masked(old.id)} in charge is marked as exposed, and this back-out would "
+            "delete the key that is to replace it; start a ROTATE to finish the rotation"
+        )
     return Decision(
         Step.DISCARD,
         f"the new key {masked(picture.pending_id)} had not been published",

@@ -7,24 +7,26 @@ could have put anything into it.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import ValidationError
 
 from keyturn import fence
 from keyturn.announce import Announcement
-from keyturn.errors import KeyturnError, UnexpectedFailure
-from keyturn.identifiers import execution_mark
+from keyturn.errors import KeyturnError, RequestRejected, UnexpectedFailure
+from keyturn.identifiers import execution_mark, masked_in
 from keyturn.rotation import Rotation
+from keyturn.settings import secret_name_prefix
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 logger = Logger()
-# Only botocore is patched: by default the tracer imports and patches every library that it knows.
-tracer = Tracer(patch_modules=("botocore",))
 metrics = Metrics()
 
 
@@ -71,8 +73,16 @@ class Event:
 
     @property
     def rotation(self) -> Rotation:
-        """A fresh copy of the rotation that the execution carries."""
-        return Rotation.model_validate(self.data["rotation"])
+        """A fresh copy of the rotation that the execution carries.
+
+        Raises:
+            RequestRejected: it names a user and the secret of somebody else. No execution does;
+                who may invoke a function could, and would so reach a secret that is not managed.
+        """
+        rotation = Rotation.model_validate(self.data["rotation"])
+        if rotation.secret_name != secret_name_prefix() + rotation.user_name:
+            raise RequestRejected("the secret is not the one of the user; nothing is changed")
+        return rotation
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,7 @@ def state_function(step: Callable[[Event], Answer]) -> Callable[[dict[str, Any],
             "done",
             verdict=answer.verdict,
             user_name=answer.rotation.user_name if answer.rotation else None,
-            reason=answer.rotation.why if answer.rotation else None,
+            reason=masked_in(answer.rotation.why) if answer.rotation else None,
         )
         return answer.dump()
 
@@ -135,7 +145,7 @@ def framed(
     name = module.rsplit(".", 1)[-1]
 
     @metrics.log_metrics(capture_cold_start_metric=True)
-    @tracer.capture_lambda_handler(capture_response=False, capture_error=False)
+    @_traced
     @logger.inject_lambda_context(clear_state=True, log_event=False)
     @functools.wraps(run)
     def wrapped(data: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -145,9 +155,10 @@ def framed(
             return run(data)
         except KeyturnError as error:
             metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
-            logger.warning(str(error), error=type(error).__name__)
+            logger.warning(masked_in(str(error)), error=type(error).__name__)
             raise
-        except Exception as error:
+        # Blind on purpose: the one place where a defect becomes an error without values in it.
+        except Exception as error:  # noqa: BLE001
             metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
             place = _place(error)
             logger.error("unexpected failure", error=type(error).__name__, place=place)
@@ -157,6 +168,25 @@ def framed(
 
     handler: Callable[[dict[str, Any], Any], Any] = wrapped
     return handler
+
+
+def _traced(handler: Handler) -> Handler:
+    """Trace a handler on Lambda; neither answers nor errors are written into the trace.
+
+    Elsewhere nobody listens, and importing the X-Ray SDK there costs a third of a handler's
+    start, because outside of Lambda it makes an AWS client of its own.
+    """
+    if not os.environ.get("LAMBDA_TASK_ROOT"):
+        return handler
+    from aws_lambda_powertools import Tracer  # noqa: PLC0415 - for the reason above
+
+    # Only botocore is patched: by default every library that the tracer knows is, which imports
+    # them all, `requests` among them.
+    tracer = Tracer(patch_modules=("botocore",))
+    traced: Handler = tracer.capture_lambda_handler(
+        handler, capture_response=False, capture_error=False
+    )
+    return traced
 
 
 def _place(error: Exception) -> str:

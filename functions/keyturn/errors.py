@@ -13,7 +13,7 @@ class KeyturnError(Exception):
 
 
 class SettingMissing(KeyturnError):
-    """An environment variable that the function needs is absent or malformed (its name is given)."""
+    """An environment variable that the function needs is absent or malformed; it is named."""
 
 
 class RequestRejected(KeyturnError):

@@ -16,11 +16,17 @@ from urllib.parse import SplitResult, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from keyturn.rotation import Health
 
 _TIMEOUT_SECONDS = (3.0, 5.0)  # connect, read
 _LONGEST_URL = 256
+_MOST_ADDRESSES = 2  # so that all time-outs together stay below the function's own
+
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_SHARED = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598: inside of providers and of VPCs
+_IPV6_METADATA = ipaddress.ip_network("fd00:ec2::/32")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -56,11 +62,12 @@ def ask(url: str, *, allow_private: bool, now: datetime) -> Health:
     """
     try:
         parts = _checked(url, allow_private)
-        address = _checked_address(parts, allow_private)
-        status = _status(parts, address)
+        addresses = _checked_addresses(parts, allow_private)
+        status = _first_status(parts, addresses)
     except _Unfit as unfit:
         return Health(good=False, problem=str(unfit), checked_at=now)
-    except requests.RequestException as error:
+    # ValueError and HTTPError: what `requests` lets through when an answer is no HTTP at all.
+    except (requests.RequestException, HTTPError, ValueError) as error:
         return Health(good=False, problem=f"no answer ({type(error).__name__})", checked_at=now)
     return Health(good=200 <= status < 300, status=status, checked_at=now)
 
@@ -71,8 +78,10 @@ def _checked(url: str, allow_private: bool) -> SplitResult:
         port = parts.port
     except ValueError:
         raise _Unfit("the health URL is malformed") from None
-    if len(url) > _LONGEST_URL or not parts.hostname or parts.username or parts.password:
+    if len(url) > _LONGEST_URL or not parts.hostname or "@" in parts.netloc:
         raise _Unfit("the health URL must be short, name a host, and hold no credentials")
+    if not (url.isascii() and url.isprintable()):
+        raise _Unfit("the health URL must be plain ASCII (an international name in its xn-- form)")
     if parts.scheme == "https" and port in (None, 443):
         return parts
     if allow_private and parts.scheme in ("http", "https"):
@@ -80,7 +89,7 @@ def _checked(url: str, allow_private: bool) -> SplitResult:
     raise _Unfit("the health URL must be https on port 443")
 
 
-def _checked_address(parts: SplitResult, allow_private: bool) -> Address:
+def _checked_addresses(parts: SplitResult, allow_private: bool) -> list[Address]:
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -90,28 +99,50 @@ def _checked_address(parts: SplitResult, allow_private: bool) -> Address:
     addresses = [ipaddress.ip_address(str(item[4][0]).split("%")[0]) for item in found]
     if not addresses:
         raise _Unfit("the health URL's host name does not resolve")
-    if not allow_private and not all(is_public(address) for address in addresses):
+    if not all(is_public(at) or (allow_private and _is_inside(at)) for at in addresses):
         raise _Unfit("the health URL leads to an address that is not public")
-    return addresses[0]
+    return list(dict.fromkeys(addresses))
 
 
 def is_public(address: Address) -> bool:
     """Tell whether an address is on the public Internet.
 
     Not private, loopback, link-local (metadata services), shared (RFC 6598), multicast or
-    reserved, and no IPv6 form that stands for an IPv4 address which is.
+    reserved, and no IPv6 form that stands for an IPv4 address (mapped, compatible, translated,
+    6to4, Teredo). Of IPv6 only 2000::/3 is public; `is_global` alone lets more through.
     """
     if isinstance(address, ipaddress.IPv6Address):
-        embedded = address.ipv4_mapped or address.sixtofour
-        if embedded is not None:
-            return is_public(embedded)
-        if address.teredo is not None or address in ipaddress.ip_network("64:ff9b::/96"):
+        tunnel = address.sixtofour is not None or address.teredo is not None
+        if tunnel or address not in _GLOBAL_UNICAST:
             return False
     return address.is_global and not address.is_multicast
 
 
+def _is_inside(address: Address) -> bool:
+    """Tell whether `AllowPrivateHealthUrls` opens an address; it never opens a metadata service."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return _is_inside(address.ipv4_mapped)
+        if address in _IPV6_METADATA:
+            return False
+    private = address.is_private or address in _SHARED
+    return private and not (address.is_link_local or address.is_unspecified)
+
+
+def _first_status(parts: SplitResult, addresses: list[Address]) -> int:
+    """Ask the addresses in turn, as a browser does, until one can be reached."""
+    *others, last = addresses[:_MOST_ADDRESSES]
+    for address in others:
+        try:
+            return _status(parts, address)
+        except requests.ConnectionError:
+            continue
+    return _status(parts, last)
+
+
 def _status(parts: SplitResult, address: Address) -> int:
     host = parts.hostname or ""
+    named = f"[{host}]" if ":" in host else host
     literal = f"[{address}]" if address.version == 6 else str(address)
     port = f":{parts.port}" if parts.port else ""
     target = f"{parts.scheme}://{literal}{port}{parts.path or '/'}"
@@ -123,7 +154,7 @@ def _status(parts: SplitResult, address: Address) -> int:
             session.mount("https://", _PinnedAdapter(host))
         with session.get(
             target,
-            headers={"Host": f"{host}{port}", "User-Agent": "keyturn-health"},
+            headers={"Host": f"{named}{port}", "User-Agent": "keyturn-health"},
             timeout=_TIMEOUT_SECONDS,
             allow_redirects=False,
             stream=True,

@@ -7,6 +7,8 @@ import re
 from datetime import datetime
 
 _KEY_VERSION = re.compile(r"^(?P<key>\w{16,31})-(?P<mark>[0-9a-f]{32})$")
+# AKIA: access keys of users; ASIA: temporary ones, which a person may paste by mistake.
+_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)\w{12,124}\b")
 _INTENT_PREFIX = "intent-"
 
 
@@ -56,6 +58,15 @@ def masked(access_key_id: str | None) -> str:
     '...MPLE'
     """
     return f"...{access_key_id[-4:]}" if access_key_id else "(none)"
+
+
+def masked_in(text: str) -> str:
+    """Return a text for people: every access key id in it (also of a VersionId) is masked.
+
+    >>> masked_in("AWSCURRENT is on AKIAIOSFODNN7EXAMPLE-00ff")
+    'AWSCURRENT is on ...MPLE-00ff'
+    """
+    return _KEY_ID.sub(lambda found: masked(found[0]), text)
 
 
 def recovery_name(dead_execution_arn: str) -> str:

@@ -92,6 +92,11 @@ class Settings:
         )
 
 
+def secret_name_prefix() -> str:
+    """Read SecretNamePrefix: the secret of user U is named with this prefix and U."""
+    return os.environ.get("SECRET_NAME_PREFIX", "")
+
+
 def allow_private_health_urls() -> bool:
     """Read AllowPrivateHealthUrls: whether health URLs may be http and private."""
     return os.environ.get("ALLOW_PRIVATE_HEALTH_URLS") == "true"

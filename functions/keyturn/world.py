@@ -99,6 +99,12 @@ class Claim:
     stopped_by_takeover: bool = False
 
     @property
+    def retired(self) -> bool:
+        """Whether it is the claim of a dead retirement, whose rotation had been decided."""
+        retirement = self.intent is not None and self.intent.action == "RETIRE"
+        return retirement and self.state is ClaimantState.DEAD
+
+    @property
     def execution_arn(self) -> str:
         return self.intent.execution_arn if self.intent else f"(version {self.version_id})"
 
@@ -186,4 +192,6 @@ class World:
             return False
         if self.holding:
             return self.claim.intent is not None and self.claim.intent.took_over
-        return self.claim.state in (ClaimantState.DEAD, ClaimantState.UNKNOWN)
+        # A retirement follows a decision: that it died does not open the rotation again.
+        dead = self.claim.state in (ClaimantState.DEAD, ClaimantState.UNKNOWN)
+        return dead and not self.claim.retired

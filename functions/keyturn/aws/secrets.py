@@ -8,6 +8,7 @@ is already where it should be counts as success.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -23,14 +24,16 @@ from keyturn.world import Label, SecretState, Tag
 
 _REPLICA_SYNCED = "InSync"
 
+# IAM API reference, AccessKeyId; the longest one in use has 20 characters, a secret has 40.
+_KEY_ID = re.compile(r"[A-Za-z0-9_]{16,31}")
+
 
 class StoredKey:
-    """What a version holds: a key id, its secret (which does not print itself), and the raw JSON."""
+    """The key that a version holds; its secret does not print itself."""
 
-    def __init__(self, access_key_id: str, secret: SecretStr, fields: Mapping[str, Any]) -> None:
+    def __init__(self, access_key_id: str, secret: SecretStr) -> None:
         self.access_key_id = access_key_id
         self.secret = secret
-        self.user_name = fields.get("UserName")
 
     def __repr__(self) -> str:
         return f"StoredKey({self.access_key_id!r}, secret=**********)"
@@ -124,9 +127,9 @@ def read(secret_id: str, version_id: str) -> tuple[SecretStr, datetime] | None:
             if calls.error_code(error) == "ResourceNotFoundException":
                 return None
             raise
-    if "SecretString" not in found:
-        return None
-    return SecretStr(found["SecretString"]), found["CreatedDate"].astimezone(UTC)
+    answer: Mapping[str, Any] = found  # the stubs say that SecretString is always there
+    text = answer.get("SecretString")
+    return None if text is None else (SecretStr(text), found["CreatedDate"].astimezone(UTC))
 
 
 def read_json(secret_id: str, version_id: str) -> tuple[dict[str, Any], datetime] | None:
@@ -137,7 +140,7 @@ def read_json(secret_id: str, version_id: str) -> tuple[dict[str, Any], datetime
     text, created_at = found
     try:
         fields: object = json.loads(text.get_secret_value())
-    except ValueError:
+    except (ValueError, RecursionError):  # not JSON, or nested to bring the parser down
         return None
     return (fields, created_at) if isinstance(fields, dict) else None
 
@@ -148,9 +151,11 @@ def read_key(secret_id: str, version_id: str) -> StoredKey | None:
     if found is None:
         return None
     key_id, secret = found[0].get("AccessKeyId"), found[0].get("SecretAccessKey")
-    if not (isinstance(key_id, str) and isinstance(secret, str) and key_id and secret):
+    if not (isinstance(key_id, str) and isinstance(secret, str) and secret):
         return None
-    return StoredKey(key_id, SecretStr(secret), found[0])
+    if not _KEY_ID.fullmatch(key_id):  # two mixed-up fields would make a secret look like an id
+        return None
+    return StoredKey(key_id, SecretStr(secret))
 
 
 def move(secret_id: str, label: Label, *, to: str, expected: str | None) -> bool:

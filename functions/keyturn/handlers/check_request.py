@@ -42,6 +42,8 @@ def _check(event: Event) -> Answer:
     elif decision.step is not Step.SKIP and policy.alarms:
         _assert_alarms_exist(policy)
     rotation = _begin(event, request, world, policy, decision)
+    if decision.step is Step.SKIP and _leaves_something(world, decision):
+        return Answer("TIDY_UP", rotation)
     if decision.step is Step.SKIP:
         rotation.ends(Outcome.SKIPPED, decision.reason)
         return Answer("SKIP", rotation, announcement=announce.announce(rotation, event.arn))
@@ -49,6 +51,17 @@ def _check(event: Event) -> Answer:
     if decision.until is not None:
         seconds = max(1, math.ceil((decision.until - world.now).total_seconds()) + 1)
     return Answer(decision.step.value, rotation, wait_seconds=seconds)
+
+
+def _leaves_something(world: World, decision: Decision) -> bool:
+    """Whether even a skip has something to write, which only a claimant may do (Take Over).
+
+    An exposed key that is inactive already must still be marked, or a back-out would bring it
+    back; and the claim of a retirement that died would stay for ever.
+    """
+    exposed = decision.exposed_key_id
+    unmarked = world.find(exposed) is not None and exposed not in world.exposed_keys
+    return unmarked or (world.claim is not None and world.claim.retired)
 
 
 def _ask(request: RotateRequest) -> Ask:

@@ -22,7 +22,7 @@ def step(event: Event) -> Answer:
     why = failure_in_words(event.failure) or rotation.why
     if world.holding and world.secret is not None:
         why = _clean_up(rotation, world, why)
-    if rotation.old_exposed and not rotation.back_out_requested:
+    if rotation.old_exposed and not (rotation.back_out_requested and not rotation.recovery_of):
         rotation.ends(
             Outcome.NEEDS_ATTENTION,
             f"no new key could be published ({why}); the exposed key is deactivated all the same",

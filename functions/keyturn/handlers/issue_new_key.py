@@ -8,10 +8,10 @@ from pydantic import SecretStr
 
 from keyturn import claim, snapshot
 from keyturn.aws import iam, secrets
-from keyturn.decision import Ask, Decision, Step, decide
+from keyturn.decision import Ask, Decision, Step, decide, orphans
 from keyturn.entry import Answer, Event, state_function
 from keyturn.errors import AwsThrottled, KeyturnError, RequestRejected
-from keyturn.identifiers import key_of_version, key_version_id, mark_of_version
+from keyturn.identifiers import key_of_version, key_version_id, mark_of_version, masked
 from keyturn.rotation import Rotation, iso
 from keyturn.settings import Settings
 from keyturn.world import Label, SecretState, Tag, World
@@ -46,7 +46,7 @@ def step(event: Event) -> Answer:
     except RequestRejected:
         claim.release(state, event.mark)
         raise
-    return _issue(event, rotation, decision, state)
+    return _issue(event, rotation, decision, world, state)
 
 
 def _ask(rotation: Rotation) -> Ask:
@@ -76,11 +76,13 @@ def _issued(rotation: Rotation, state: SecretState, version: str) -> Answer:
     return Answer("ISSUED", rotation)
 
 
-def _issue(event: Event, rotation: Rotation, decision: Decision, state: SecretState) -> Answer:
+def _issue(
+    event: Event, rotation: Rotation, decision: Decision, world: World, state: SecretState
+) -> Answer:
     rotation.old_access_key_id = decision.old_key_id
     rotation.old_version_id = decision.old_version_id
     rotation.old_exposed = decision.emergency
-    _make_room(rotation, decision, state)
+    _make_room(rotation, decision, world, state)
     new = iam.create_key(rotation.user_name)
     version = key_version_id(new.id, event.mark)
     value = {
@@ -101,11 +103,15 @@ def _issue(event: Event, rotation: Rotation, decision: Decision, state: SecretSt
     return _issued(rotation, state, version)
 
 
-def _make_room(rotation: Rotation, decision: Decision, state: SecretState) -> None:
+def _make_room(rotation: Rotation, decision: Decision, world: World, state: SecretState) -> None:
+    # An orphan goes even where there is room: it is an active key that nobody will ever look at.
+    for key_id in sorted({key.id for key in orphans(world)} - {decision.room_key_id}):
+        iam.delete_key(rotation.user_name, key_id)
+        rotation.seen.notes.append(f"deleted the key {masked(key_id)}, which nobody had stored")
     if decision.room_key_id:
         iam.delete_key(rotation.user_name, decision.room_key_id)
         rotation.seen.notes.append(
-            f"deleted the key ...{decision.room_key_id[-4:]} to make room for the new one"
+            f"deleted the key {masked(decision.room_key_id)} to make room for the new one"
         )
         if state.deactivated_key == decision.room_key_id:
             secrets.untag(state.arn, Tag.DEACTIVATED_KEY, Tag.DEACTIVATED_AT)

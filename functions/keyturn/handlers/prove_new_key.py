@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from keyturn import claim
 from keyturn.aws import probe, secrets
 from keyturn.entry import Answer, Event, state_function
 from keyturn.errors import KeyNotProven
@@ -21,8 +22,12 @@ def step(event: Event) -> Answer:
 
 
 def prove_version(event: Event, version_id: str | None) -> datetime:
-    """Prove the key in a version and return when the last probe ended."""
+    """Prove the key in a version and return when the last probe ended.
+
+    Under the claim only: otherwise who may invoke this function could use any user's key.
+    """
     rotation = event.rotation
+    claim.required(rotation.secret_name, event.mark)
     key = secrets.read_key(rotation.secret_name, version_id) if version_id else None
     if key is None:
         raise KeyNotProven(f"the version {version_id} of {rotation.secret_name} holds no key")

@@ -10,6 +10,7 @@ from keyturn.entry import Answer, Event, state_function
 from keyturn.errors import WorldContradictory
 from keyturn.identifiers import masked
 from keyturn.rotation import Outcome, Rotation
+from keyturn.world import Label
 
 
 def step(event: Event) -> Answer:
@@ -18,7 +19,12 @@ def step(event: Event) -> Answer:
     state = claim.required(rotation.secret_name, event.mark)
     old = iam.list_keys(rotation.user_name).find(rotation.old_access_key_id)
     name = masked(rotation.old_access_key_id)
-    if rotation.old_exposed or rotation.old_access_key_id in state.exposed_keys:
+    # By the version too: the label may be on one made by others, whose key only reading would tell.
+    if (
+        rotation.old_exposed
+        or rotation.old_access_key_id in state.exposed_keys
+        or state.version(Label.EXPOSED) == rotation.old_version_id is not None
+    ):
         return _exposed(rotation)
     if old is None:
         raise WorldContradictory(f"the old key {name} was deleted: there is nothing to go back to")
@@ -27,7 +33,8 @@ def step(event: Event) -> Answer:
             raise WorldContradictory(
                 f"the old key {name} is inactive, and not by Keyturn's doing: it is not reactivated"
             )
-        iam.set_active(rotation.user_name, old.id, active=True)
+        if not iam.set_active(rotation.user_name, old.id, active=True):
+            raise WorldContradictory(f"the old key {name} was deleted just now")
     # Also when an earlier try, whose answer was lost, made it active.
     if rotation.deactivated_at and not rotation.reactivated_at:
         rotation.reactivated_at = datetime.now(UTC)
@@ -36,6 +43,7 @@ def step(event: Event) -> Answer:
 
 def _exposed(rotation: Rotation) -> Answer:
     """Answer CUT_OVER: an exposed key never comes back, so its deactivation is finished."""
+    rotation.old_exposed = True
     rotation.ends(
         Outcome.NEEDS_ATTENTION,
         f"{rotation.why}; the exposed key {masked(rotation.old_access_key_id)} is not "

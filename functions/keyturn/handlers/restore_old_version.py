@@ -25,6 +25,8 @@ def step(event: Event) -> Answer:
     if not secrets.move(state.arn, Label.CURRENT, to=old, expected=current):
         raise WorldContradictory(f"AWSCURRENT of {state.name} was moved by somebody else")
     seconds = polls.begin_return(rotation, datetime.now(UTC))
+    if rotation.new_access_key_id in state.exposed_keys:
+        seconds = 0  # an exposed new key goes now, whoever uses it
     verdict = "RETIRE_NEW" if rotation.rotate_after_restore else "WAIT"
     return Answer(verdict, rotation, wait_seconds=seconds)
 

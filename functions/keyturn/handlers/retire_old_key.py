@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keyturn import claim, snapshot
-from keyturn.announce import Announcement
+from keyturn.announce import worded
 from keyturn.aws import iam, secrets
 from keyturn.decision import Ask, Decision, Step
 from keyturn.entry import Answer, Event, state_function
@@ -17,6 +17,9 @@ from keyturn.retirement import Judgement, judge
 from keyturn.rotation import iso
 from keyturn.settings import Settings
 from keyturn.world import Label, Tag, World
+
+# A superseded retirement leaves nothing to do for anybody.
+_DETAIL_TYPES = {"DELETED": "Old Key Deleted", "SUPERSEDED": "Rotation Skipped"}
 
 
 def step(event: Event) -> Answer:
@@ -32,7 +35,10 @@ def step(event: Event) -> Answer:
     judgement = judge(world, request)
     if judgement.verdict == "DELETE" and not world.holding:
         name = snapshot.secret_name(settings, request.user_name)
-        _claim(event, world, request, name)
+        try:
+            _claim(event, world, request, name)
+        except RequestRejected:  # somebody else was faster
+            return Answer("TRY_AGAIN", wait_seconds=settings.durations.poll_max_seconds)
         # Again under the claim, where the answer is binding.
         world = snapshot.look(request.user_name, settings, mark=event.mark)
         judgement = judge(world, request)
@@ -79,11 +85,10 @@ def _answer(
         "startedAt": iso(event.started_at),
         "endedAt": iso(datetime.now(UTC)),
     }
-    detail_type = "Old Key Deleted" if verdict == "DELETED" else "Rotation Needs Attention"
-    announcement = Announcement(
-        detailType=detail_type,
-        subject=f"{detail_type}: {name or '(no user named)'}"[:100],
-        message=f"{name or '(no user named)'}: {verdict}\nWhy: {judgement.reason}\nExecution: {event.arn}",
+    detail_type = _DETAIL_TYPES.get(verdict, "Rotation Needs Attention")
+    about = name or "(no user named)"
+    announcement = worded(
+        detail_type, about, f"{about}: {verdict}\nWhy: {judgement.reason}\nExecution: {event.arn}"
     )
     return Answer(judgement.verdict, result=result, announcement=announcement)
 

@@ -37,13 +37,11 @@ def run(event: dict[str, Any]) -> dict[str, Any]:
     if detail.get("error") in DECIDED:
         return {"started": False, "why": "the execution had decided"}
     given = _input(detail)
-    subject = {name: given[name] for name in ("userName", "accessKeyId") if given.get(name)}
-    if "userName" in subject:
-        subject.pop("accessKeyId", None)
+    subject = _subject(given)
     if not subject:
         _tell(f"{dead} ended ({detail.get('status')}) and its event names no user", dead)
         return {"started": False, "why": "no user is named"}
-    generation = 1 + int((given.get("recovery") or {}).get("generation", 0))
+    generation = 1 + _generation(given)
     if generation > MAX_GENERATIONS:
         _tell(f"{dead} was the third attempt to back out a dead rotation; a person has to", dead)
         return {"started": False, "why": "too many generations"}
@@ -59,6 +57,23 @@ def run(event: dict[str, Any]) -> dict[str, Any]:
     )
     logger.info("back-out", dead_execution=dead, started=started, generation=generation)
     return {"started": started, "why": f"generation {generation}"}
+
+
+def _subject(given: dict[str, Any]) -> dict[str, str]:
+    for name in ("userName", "accessKeyId"):
+        value = given.get(name)
+        if isinstance(value, str) and value:
+            return {name: value}
+    return {}
+
+
+def _generation(given: dict[str, Any]) -> int:
+    recovery = given.get("recovery")
+    if recovery is None:
+        return 0
+    generation = recovery.get("generation") if isinstance(recovery, dict) else None
+    # What cannot be counted counts as the last one: a person looks, and no chain grows.
+    return generation if isinstance(generation, int) and generation > 0 else MAX_GENERATIONS
 
 
 def _input(detail: dict[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def _set_up(rotation: Rotation, decision: Decision, world: World) -> int:
         # Nobody has looked since the other execution died: look soon.
         return min(rotation.policy.poll_min_seconds, polls.begin_watch(rotation, world.now))
     if decision.step is Step.FINISH_BACK_OUT:
-        return polls.begin_return(rotation, world.now)
+        seconds = polls.begin_return(rotation, world.now)
+        return 0 if decision.new_key_id in world.exposed_keys else seconds
     if decision.step is Step.EXPOSED_ONLY:
         rotation.ends(Outcome.NEEDS_ATTENTION, decision.reason, error="AttentionNeeded")
     return 0

@@ -1,0 +1,184 @@
+"""Searches everything that a deployed stack leaves behind for secret access keys."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from localaws import LocalAws
+
+
+@dataclass(frozen=True)
+class Text:
+    """Something that people or tools can read, and where it was found."""
+
+    place: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep looked at: how many texts of each kind, for how many secrets, and its finds.
+
+    Finds name the place and never the secret.
+    """
+
+    secrets: int
+    texts: Counter[str] = field(default_factory=Counter)
+    finds: tuple[str, ...] = ()
+
+
+def search(texts: Iterable[Text], secrets: Iterable[str]) -> Swept:
+    """Search texts for secrets: as they are, and in the forms that encoders make of them."""
+    wanted = {form for secret in secrets for form in _forms(secret)}
+    counts: Counter[str] = Counter()
+    finds = []
+    for item in texts:
+        counts[item.place.split(":", 1)[0]] += 1
+        if any(form in item.text for form in wanted):
+            finds.append(item.place)
+    return Swept(len(wanted), counts, tuple(finds))
+
+
+def _forms(secret: str) -> set[str]:
+    """A secret as text, in JSON, in a URL, and in base64 (from its first aligned character)."""
+    encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
+    return {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), encoded[:-1]}
+
+
+class Inbox:
+    """What other systems and people are told: events and notifications, through queues.
+
+    One queue gets every event of `keyturn` and `aws.states` on the default bus, the other one
+    everything that the notification topic publishes.
+    """
+
+    def __init__(self, aws: LocalAws, topic_arn: str) -> None:
+        self._sqs = aws.client("sqs")
+        self._lock = threading.Lock()
+        self._events: list[dict[str, Any]] = []
+        self._notifications: list[dict[str, Any]] = []
+        self._event_queue, event_queue_arn = self._queue(aws, "test-events")
+        self._topic_queue, topic_queue_arn = self._queue(aws, "test-notifications")
+        events = aws.client("events")
+        pattern = {"source": ["keyturn", "aws.states"]}
+        events.put_rule(Name="test-events", EventPattern=json.dumps(pattern))
+        events.put_targets(Rule="test-events", Targets=[{"Id": "queue", "Arn": event_queue_arn}])
+        aws.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=topic_queue_arn)
+
+    def _queue(self, aws: LocalAws, name: str) -> tuple[str, str]:
+        arn = f"arn:aws:sqs:{aws.region}:{aws.account_id}:{name}"
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        made = self._sqs.create_queue(QueueName=name, Attributes={"Policy": policy})
+        return str(made["QueueUrl"]), arn
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every event so far."""
+        with self._lock:
+            self._events += self._drain(self._event_queue)
+            return [*self._events]
+
+    def notifications(self) -> list[dict[str, Any]]:
+        """Every notification so far, with its Subject and Message."""
+        with self._lock:
+            self._notifications += self._drain(self._topic_queue)
+            return [*self._notifications]
+
+    def _drain(self, url: str) -> Iterator[dict[str, Any]]:
+        while True:
+            received = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+            messages = received.get("Messages", [])
+            if not messages:
+                return
+            for message in messages:
+                self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                yield json.loads(message["Body"])
+
+
+def secrets_of(aws: LocalAws) -> set[str]:
+    """Every secret access key in any version of any secret, deprecated ones included."""
+    client = aws.client("secretsmanager")
+    found = set()
+    for page in client.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True):
+        for secret in page["SecretList"]:
+            listed = client.list_secret_version_ids(
+                SecretId=secret["ARN"], IncludeDeprecated=True, MaxResults=100
+            )
+            for version in listed["Versions"]:
+                with suppress(client.exceptions.InvalidRequestException):  # marked for deletion
+                    value = client.get_secret_value(
+                        SecretId=secret["ARN"], VersionId=version["VersionId"]
+                    )
+                    found.add(_secret_in(value.get("SecretString", "")))
+    return found - {None}  # type: ignore[return-value]
+
+
+def _secret_in(text: str) -> str | None:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return None
+    secret = fields.get("SecretAccessKey") if isinstance(fields, dict) else None
+    return secret if isinstance(secret, str) else None
+
+
+def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
+    """Everything readable: executions, logs, events, notifications, tags and descriptions."""
+    sources: list[Callable[[LocalAws], Iterator[Text]]] = [_executions, _logs, _tags]
+    for source in sources:
+        yield from source(aws)
+    for event in inbox.events():
+        yield Text(f"event:{event.get('detail-type')}", json.dumps(event))
+    for notification in inbox.notifications():
+        yield Text(f"notification:{notification.get('Subject')}", json.dumps(notification))
+
+
+def _executions(aws: LocalAws) -> Iterator[Text]:
+    client = aws.client("stepfunctions")
+    machines = client.list_state_machines()["stateMachines"]
+    for machine in machines:
+        pages = client.get_paginator("list_executions").paginate(
+            stateMachineArn=machine["stateMachineArn"]
+        )
+        for execution in (execution for page in pages for execution in page["executions"]):
+            arn = execution["executionArn"]
+            described = client.describe_execution(executionArn=arn)
+            yield Text(f"execution:{arn}", json.dumps(described, default=str))
+            histories = client.get_paginator("get_execution_history").paginate(executionArn=arn)
+            for page in histories:
+                yield Text(f"history:{arn}", json.dumps(page["events"], default=str))
+
+
+def _logs(aws: LocalAws) -> Iterator[Text]:
+    client = aws.client("logs")
+    for page in client.get_paginator("describe_log_groups").paginate():
+        for group in page["logGroups"]:
+            name = group["logGroupName"]
+            pages = client.get_paginator("filter_log_events").paginate(logGroupName=name)
+            for event in (event for found in pages for event in found["events"]):
+                yield Text(f"log:{name}", event["message"])
+
+
+def _tags(aws: LocalAws) -> Iterator[Text]:
+    client = aws.client("secretsmanager")
+    for page in client.get_paginator("list_secrets").paginate():
+        for secret in page["SecretList"]:
+            yield Text(f"secret:{secret['Name']}", json.dumps(secret, default=str))
+
+
+def sweep(aws: LocalAws, inbox: Inbox, created: Iterable[str]) -> Swept:
+    """Search everything for every secret access key: `created` and those in Secrets Manager."""
+    return search(texts_of(aws, inbox), {*created, *secrets_of(aws)})
