@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from localaws.launcher import run_until_signalled, start
+from localaws.launcher import start, until_signalled
 
 
 def main() -> None:
@@ -16,11 +16,14 @@ def main() -> None:
     up.add_argument("--region", default="us-east-1")
     up.add_argument("--log-dir", type=Path, help="keep the log there")
     options = parser.parse_args()
-    with start(region=options.region, log_dir=options.log_dir) as aws:
+    with (
+        until_signalled(),
+        start(region=options.region, log_dir=options.log_dir) as aws,
+    ):
         for name, value in sorted(aws.environment().items()):
             print(f"export {name}='{value}'")
         print(f"# Log: {aws.log_path}. Press Ctrl-C to stop.", flush=True)
-        run_until_signalled(aws)
+        aws.wait()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
@@ -153,8 +154,6 @@ def serve_health(consumer: Consumer) -> ThreadingHTTPServer:
 
 def main(arguments: list[str]) -> int:
     """Run a consumer as a process; its first key comes in the environment."""
-    import boto3
-
     parser = argparse.ArgumentParser(prog="python -m localaws.consumer")
     parser.add_argument("--secret-name", required=True)
     parser.add_argument("--interval-seconds", type=float, default=0.3)
@@ -162,10 +161,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--health", action="store_true", help="serve a health endpoint")
     given = parser.parse_args(arguments)
 
+    make: Any = boto3.client  # the stubs know a type for each service, and take no variable
+
     def client(name: str, *, access_key_id: str, secret_access_key: str) -> Any:
-        return boto3.client(
-            name, aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key
-        )
+        return make(name, aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key)
 
     consumer = Consumer(
         client=client,

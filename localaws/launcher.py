@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -146,6 +147,10 @@ class LocalAws:
                 aws_secret_access_key=secret_access_key or ADMIN_SECRET_ACCESS_KEY,
             )
 
+    def wait(self) -> None:
+        """Block until the emulator ends by itself."""
+        self._process.wait()
+
     def stop(self) -> None:
         """Stop the emulator and its workers. Calling it again does nothing."""
         if self._lifeline is None:
@@ -274,12 +279,13 @@ def _server_environment(region: str, account_id: str, work_dir: Path, port: int)
     }
 
 
-def run_until_signalled(aws: LocalAws) -> None:
-    """Block until Ctrl-C or SIGTERM, or until the emulator ends by itself."""
+@contextlib.contextmanager
+def until_signalled() -> Iterator[None]:
+    """Leave the block quietly on Ctrl-C or SIGTERM, whatever it is doing."""
 
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, leave)
     with contextlib.suppress(KeyboardInterrupt):
-        aws._process.wait()
+        yield

@@ -90,8 +90,8 @@ def preload() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     with contextlib.suppress(ImportError):
-        import botocore.loaders
-        import botocore.session
+        import botocore.loaders  # noqa: PLC0415 - a user's functions may do without botocore
+        import botocore.session  # noqa: PLC0415 - likewise
 
         # Each session has a loader of its own; a file is the same for all of them.
         read = botocore.loaders.JSONFileLoader.load_file
@@ -102,7 +102,7 @@ def preload() -> None:
                 cached[path] = read(loader, path)
             return cached[path]
 
-        botocore.loaders.JSONFileLoader.load_file = load_file  # type: ignore[method-assign]
+        botocore.loaders.JSONFileLoader.load_file = load_file  # type: ignore[method-assign, assignment]
         session = botocore.session.Session()
         for service in PRELOAD_CLIENTS:
             session.create_client(

@@ -91,9 +91,7 @@ class Stack:
             PolicyDocument=json.dumps(
                 {
                     "Version": "2012-10-17",
-                    "Statement": [
-                        {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
-                    ],
+                    "Statement": [{"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}],
                 }
             ),
         )

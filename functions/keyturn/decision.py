@@ -97,8 +97,20 @@ def _reject(reason: str) -> Decision:
     return Decision(Step.REJECT, reason)
 
 
-def _skip(reason: str, **ids: str | None) -> Decision:
-    return Decision(Step.SKIP, reason, **ids)  # type: ignore[arg-type]
+def _skip(
+    reason: str,
+    *,
+    old_key_id: str | None = None,
+    new_key_id: str | None = None,
+    exposed_key_id: str | None = None,
+) -> Decision:
+    return Decision(
+        Step.SKIP,
+        reason,
+        old_key_id=old_key_id,
+        new_key_id=new_key_id,
+        exposed_key_id=exposed_key_id,
+    )
 
 
 # --- before any claim ---------------------------------------------------------------------------
@@ -226,24 +238,24 @@ def _unknown_claim(world: World) -> Decision | None:
 class _Picture:
     """The keys behind the labels, with `old` the key that a published rotation replaces."""
 
-    secret: SecretState | None
-    current_version: str | None
-    current: Key | None
-    current_id: str | None
-    pending_version: str | None
-    pending: Key | None
-    pending_id: str | None
-    backout_version: str | None
-    old: Key | None
-    old_id: str | None
-    old_version: str | None
-    exposed: frozenset[str]
+    secret: SecretState | None = None
+    current_version: str | None = None
+    current: Key | None = None
+    current_id: str | None = None
+    pending_version: str | None = None
+    pending: Key | None = None
+    pending_id: str | None = None
+    backout_version: str | None = None
+    old: Key | None = None
+    old_id: str | None = None
+    old_version: str | None = None
+    exposed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, world: World) -> _Picture:
         secret = world.secret
         if secret is None:
-            return cls(*([None] * 11), frozenset())  # type: ignore[arg-type]
+            return cls()
         current_version = secret.version(Label.CURRENT)
         current_id = secret.key(Label.CURRENT)
         pending_version = secret.version(Label.PENDING)
@@ -355,7 +367,8 @@ def _rotate(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decisi
 
 def _resume_pending(world: World, picture: _Picture) -> Decision | None:
     version = picture.pending_version
-    assert version is not None and picture.secret is not None  # noqa: S101 - the caller looked
+    assert version is not None  # noqa: S101 - the caller looked
+    assert picture.secret is not None  # noqa: S101 - likewise
     if key_of_version(version) is None or mark_of_version(version) is None:
         return _reject(
             f"the label AWSPENDING of {picture.secret.name} is on version {version}, which "
@@ -385,7 +398,8 @@ def _in_charge(world: World, picture: _Picture) -> tuple[Key | None, str | None]
 
 def _resume_published(world: World, ask: Ask, picture: _Picture) -> Decision | None:
     old, new = picture.old, picture.current
-    assert old is not None and picture.secret is not None  # noqa: S101 - the caller looked
+    assert old is not None  # noqa: S101 - the caller looked
+    assert picture.secret is not None  # noqa: S101 - likewise
     if new is None or not new.active:
         state = "deleted" if new is None else "inactive"
         return _reject(
@@ -560,7 +574,8 @@ def _undo_pending(world: World, ask: Ask, picture: _Picture) -> Decision:
 
 def _undo_published(world: World, ask: Ask, picture: _Picture) -> Decision:
     old = picture.old
-    assert old is not None and picture.secret is not None  # noqa: S101 - the caller looked
+    assert old is not None  # noqa: S101 - the caller looked
+    assert picture.secret is not None  # noqa: S101 - likewise
     ids = Decision(
         Step.BACK_OUT,
         f"going back to the key {masked(old.id)}",

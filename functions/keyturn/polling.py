@@ -14,7 +14,7 @@ _GROWTH = 1.5
 def next_wait(
     polling: Polling, policy: Policy, *, now: datetime, until: datetime, roll: float
 ) -> int:
-    """Return the seconds to wait before the next look: growing, jittered, ending just after `until`.
+    """Return the seconds to wait before the next look: growing, jittered, up to `until`.
 
     Args:
         polling: the loop so far; its `polls` counts the looks already taken.

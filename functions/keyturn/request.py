@@ -143,4 +143,4 @@ def _sentence(kind: str, location: tuple[Any, ...], message: str) -> str:
 def _expected(path: str) -> str:
     if path.endswith("Seconds"):
         return "a whole number of seconds from 0 (or 1, where 0 makes no sense) to 31536000"
-    return _EXPECTATIONS.get(path.split(".")[0], "as the README says")
+    return _EXPECTATIONS.get(path.split(".", maxsplit=1)[0], "as the README says")

@@ -116,8 +116,9 @@ def judge_pickup(rotation: Rotation, look: Look) -> Finding:
     if used:
         return Finding(
             Verdict.ATTENTION,
-            f"after {policy.pickup_timeout_seconds} seconds {_what_is_missing(used, quiet, not_ok)}; "
-            "both keys stay active: move the remaining consumers, then start ROTATE again",
+            f"after {policy.pickup_timeout_seconds} seconds "
+            f"{_what_is_missing(used, quiet, not_ok)}; both keys stay active: move the "
+            "remaining consumers, then start ROTATE again",
         )
     if look.old is None or not look.old.active:
         return Finding(
@@ -227,7 +228,7 @@ def judge_cutover(rotation: Rotation, look: Look) -> Finding:
 
 
 def judge_return(rotation: Rotation, look: Look) -> Finding:
-    """Judge, in a back-out, whether the new key can be deactivated (GO_ON) or must stay (ATTENTION).
+    """Judge, in a back-out, whether the new key can go (GO_ON) or must stay (ATTENTION).
 
     The new key goes only when no consumer was ever seen using it, once the data is too old to
     hide one, or when it has been really quiet.

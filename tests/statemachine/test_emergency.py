@@ -345,9 +345,7 @@ def aborted_before_the_publishing_it_is_finished_forward(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user), never_again(stack, user.name, user.access_key_id):
         stack.aws.control.inject(
-            FaultRule(
-                action="sts:GetCallerIdentity", kind="delay", user=user.name, delay_seconds=3
-            )
+            FaultRule(action="sts:GetCallerIdentity", kind="delay", user=user.name, delay_seconds=3)
         )
         arn = start(stack, user.name)
         stack.reaches(arn, "Prove New Key")

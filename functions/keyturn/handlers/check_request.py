@@ -119,8 +119,19 @@ def _assert_alarms_exist(policy: Policy) -> None:
 def _rejected(event: Event, reason: str) -> Answer:
     given = event.execution_input if isinstance(event.execution_input, dict) else {}
     name = given.get("userName")
+    recovery = given.get("recovery")
+    announcement = None
+    if recovery:  # started by the rule, so nobody waits for the answer
+        dead = recovery.get("executionArn") if isinstance(recovery, dict) else None
+        announcement = announce.worded(
+            "Rotation Needs Attention",
+            name if isinstance(name, str) else "a dead execution",
+            f"The automatic back-out of {dead} was rejected: {reason}.\nNext: find the user of that "
+            f"execution and start ROTATE or BACK_OUT for it by hand.\nExecution: {event.arn}",
+        )
     return Answer(
-        "REJECT",
+        "RECOVERY_REJECTED" if announcement else "REJECT",
+        announcement=announcement,
         result=make_result(
             outcome=Outcome.REJECTED,
             user_name=name[:64] if isinstance(name, str) else None,

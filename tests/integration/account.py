@@ -1,0 +1,226 @@
+"""An AWS account for one test: users, keys, secrets, executions, and calls of the real handlers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+from moto.iam.models import AccessKeyLastUsed, iam_backends
+from moto.secretsmanager.models import secretsmanager_backends
+from moto.stepfunctions.models import stepfunctions_backends
+
+from keyturn import snapshot
+from keyturn.identifiers import execution_mark
+from keyturn.rotation import iso
+from keyturn.settings import Settings
+from keyturn.world import World
+from tests.integration.aws_like import ACCOUNT, REGION, Wire
+
+PREFIX = "machine-user/"
+CONTEXT = SimpleNamespace(
+    function_name="keyturn-test",
+    memory_limit_in_mb=512,
+    invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:keyturn-test",
+    aws_request_id="request",
+)
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "SECRET_NAME_PREFIX": PREFIX,
+    "MANAGED_TAG_KEY": "keyturn:managed",
+    "MANAGED_TAG_VALUE": "test",
+    "MANAGED_USER_PATH": "/",
+    "PICKUP_TIMEOUT_SECONDS": "604800",
+    "QUIET_PERIOD_SECONDS": "93600",
+    "WATCH_SECONDS": "108000",
+    "BACKOUT_GRACE_SECONDS": "3600",
+    "RETENTION_SECONDS": "604800",
+    "POLL_MIN_SECONDS": "300",
+    "POLL_MAX_SECONDS": "3600",
+    "MIN_KEY_AGE_SECONDS": "86400",
+    "LAST_USED_COARSENESS_SECONDS": "900",
+    "LAST_USED_LAG_SECONDS": "14400",
+    "FENCE_SECONDS": "150",
+    "UNUSED_AFTER_DAYS": "90",
+}
+
+
+@dataclass(frozen=True)
+class MadeKey:
+    """A key with its secret (fake: it opens nothing)."""
+
+    id: str
+    secret: str
+
+
+class Execution:
+    """One execution of RotateKey that moto knows, and calls of handlers as its states make them."""
+
+    def __init__(self, arn: str, data: Any) -> None:
+        self.arn = arn
+        self.input = data
+        self.started_at = datetime.now(UTC).replace(microsecond=0)
+        self.rotation: dict[str, Any] | None = None
+
+    @property
+    def mark(self) -> str:
+        """The execution's mark."""
+        return execution_mark(self.arn, self.started_at)
+
+    def payload(
+        self, *, entered_at: datetime | None = None, redrives: int = 0, **fields: Any
+    ) -> dict[str, Any]:
+        """The payload of a Task."""
+        context = {
+            "Execution": {
+                "Id": self.arn,
+                "StartTime": iso(self.started_at),
+                "Input": self.input,
+                "RedriveCount": redrives,
+            },
+            "State": {"EnteredTime": iso(entered_at or datetime.now(UTC))},
+        }
+        return {"context": context, "rotation": self.rotation} | fields
+
+    def call(self, handler: str, **fields: Any) -> dict[str, Any]:
+        """Call a handler; what it answers goes through JSON, and its rotation is carried on."""
+        module = importlib.import_module(f"keyturn.handlers.{handler}")
+        payload = json.loads(json.dumps(self.payload(**fields)))
+        answer: dict[str, Any] = json.loads(json.dumps(module.handler(payload, CONTEXT)))
+        self.rotation = answer["rotation"] or self.rotation
+        return answer
+
+    def until(self, *handlers: str) -> dict[str, Any]:
+        """Call handlers in turn and return the last answer."""
+        answer: dict[str, Any] = {}
+        for handler in handlers:
+            answer = self.call(handler)
+        return answer
+
+
+@dataclass
+class Account:
+    """What a test arranges and looks at."""
+
+    wire: Wire
+    slept: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.iam = boto3.client("iam")
+        self.secrets = boto3.client("secretsmanager")
+        self.machines = boto3.client("stepfunctions")
+        self.machine_arn = self.machines.create_state_machine(
+            name="rotate",
+            definition='{"StartAt": "Wait", "States": {"Wait": {"Type": "Succeed"}}}',
+            roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine",
+        )["stateMachineArn"]
+
+    def user(self, name: str = "ci", *, managed: bool = True, path: str = "/") -> str:
+        """Create a user without a key."""
+        tags = [{"Key": "keyturn:managed", "Value": "test"}] if managed else []
+        self.iam.create_user(UserName=name, Path=path, Tags=tags)  # type: ignore[arg-type]
+        return name
+
+    def key(self, user: str = "ci", *, days_old: float = 100) -> MadeKey:
+        """Create a key as a person would, some days ago, used an hour after."""
+        made = self.iam.create_access_key(UserName=user)["AccessKey"]
+        created = datetime.now(UTC) - timedelta(days=days_old)
+        self.moto_key(made["AccessKeyId"]).create_date = created
+        return MadeKey(made["AccessKeyId"], made["SecretAccessKey"])
+
+    def moto_key(self, key_id: str) -> Any:
+        """Return moto's own object of a key."""
+        users = iam_backends[ACCOUNT]["aws"].users.values()
+        return next(
+            key for user in users for key in user.access_keys if key.access_key_id == key_id
+        )
+
+    def used(self, key_id: str, at: datetime, service: str = "s3") -> None:
+        """Let IAM publish a last use."""
+        self.moto_key(key_id).last_used = AccessKeyLastUsed(at, service, REGION)
+
+    def rotatable(self, name: str = "ci") -> MadeKey:
+        """A managed user with an old key in use, which its secret holds under a foreign id."""
+        self.user(name)
+        key = self.key(name)
+        self.used(key.id, datetime.now(UTC) - timedelta(hours=1))
+        self.secret(name, json.dumps({"AccessKeyId": key.id, "SecretAccessKey": key.secret}))
+        return key
+
+    def secret(self, user: str = "ci", value: str | bytes | None = None) -> str:
+        """Create the user's secret, empty or with a first value; return its name."""
+        name = PREFIX + user
+        self.secrets.create_secret(Name=name)
+        if value is not None:
+            self.version(name, value)
+        return name
+
+    def version(
+        self, name: str, value: str | bytes, *, id: str | None = None, label: str = "AWSCURRENT"
+    ) -> str:
+        """Put a version; return its id."""
+        version = id or f"{len(self.labels(name))}".zfill(8) + "-0000-4000-8000-" + "f" * 12
+        kind = "SecretString" if isinstance(value, str) else "SecretBinary"
+        self.secrets.put_secret_value(
+            SecretId=name,
+            ClientRequestToken=version,
+            VersionStages=[label],
+            **{kind: value},  # type: ignore[arg-type]
+        )
+        return version
+
+    def labels(self, name: str = PREFIX + "ci") -> dict[str, str]:
+        """Return which version carries each label; a label on two versions fails the test."""
+        found: dict[str, str] = {}
+        secret = secretsmanager_backends[ACCOUNT][REGION].secrets[name]
+        for version, content in secret.versions.items():
+            for label in content["version_stages"]:
+                assert label not in found, f"{label} is on two versions"
+                found[label] = version
+        return found
+
+    def value(self, version: str, name: str = PREFIX + "ci") -> dict[str, Any]:
+        """Return the JSON in a version."""
+        got = self.secrets.get_secret_value(SecretId=name, VersionId=version)
+        fields: dict[str, Any] = json.loads(got["SecretString"])
+        return fields
+
+    def keys(self, user: str = "ci") -> dict[str, str]:
+        """Return the user's key ids with their status."""
+        listed = self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
+        return {key["AccessKeyId"]: key["Status"] for key in listed}
+
+    def execution(self, **data: Any) -> Execution:
+        """Start an execution (moto leaves it running)."""
+        given = data or {"userName": "ci"}
+        arn = self.machines.start_execution(
+            stateMachineArn=self.machine_arn, input=json.dumps(given)
+        )["executionArn"]
+        self._moto_execution(arn).status = "RUNNING"
+        return Execution(arn, given)
+
+    def dies(self, execution: Execution, *, ago: timedelta = timedelta(hours=1)) -> None:
+        """Let an execution have been aborted some time ago."""
+        found = self._moto_execution(execution.arn)
+        found.status = "ABORTED"
+        found.stop_date = iso(datetime.now(UTC) - ago)
+
+    def _moto_execution(self, arn: str) -> Any:
+        machines = stepfunctions_backends[ACCOUNT][REGION].state_machines
+        return next(
+            found
+            for machine in machines
+            for found in machine.executions
+            if found.execution_arn == arn
+        )
+
+    def look(self, mark: str = "0" * 32, user: str = "ci") -> World:
+        """Return the world as the decision table sees it."""
+        return snapshot.look(user, Settings.from_env(), mark=mark)

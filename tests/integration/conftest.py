@@ -1,0 +1,60 @@
+"""An account of moto's for every test, with fake credentials and nothing of this machine's."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto import mock_aws
+
+from keyturn import entry
+from keyturn.aws import calls
+from tests.integration.account import ENVIRONMENT, Account
+from tests.integration.aws_like import Wire
+
+_KEPT = {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(autouse=True)
+def fake_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Clear the environment, so that no test can ever reach a real account."""
+    for name in set(os.environ) - _KEPT:
+        if not name.startswith(("PYTEST_", "COV_", "COVERAGE_")):
+            monkeypatch.delenv(name)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(entry.metrics.provider, "namespace", "Keyturn")
+    _forget_clients()
+    yield
+    _forget_clients()
+
+
+def _forget_clients() -> None:
+    for client in vars(calls).values():
+        if isinstance(client, functools._lru_cache_wrapper):
+            client.cache_clear()
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """Every call of this test, and faults for the next ones."""
+    wire = Wire()
+    with mock_aws():
+        wire.install(monkeypatch)
+        yield wire
+
+
+@pytest.fixture
+def account(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """An empty account; nobody really sleeps in it."""
+    account = Account(wire)
+    monkeypatch.setattr(time, "sleep", account.slept.append)
+    wire.forget()
+    return account
