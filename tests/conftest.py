@@ -20,4 +20,7 @@ def stack() -> Iterator[Stack]:
         outputs = localaws.deploy(
             aws, stack_name="keyturn", template=ROOT / "template.yaml", parameters=PARAMETERS
         )
-        yield Stack(aws, outputs)
+        deployed = Stack(aws, outputs)
+        yield deployed
+        # Here, so that it covers whatever this process did with the stack.
+        deployed.assert_nothing_leaked()

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from localaws import LocalAws
 from localaws.consumer import Consumer
+from tests.sweep import Inbox, Swept, sweep, unmasked
 
 # Durations scaled down to seconds; nothing else differs from production.
 PARAMETERS = {
@@ -70,6 +71,10 @@ class Stack:
         self.secrets = aws.client("secretsmanager")
         self.machines = aws.client("stepfunctions")
         self.rotate_arn = outputs["RotateKeyStateMachineArn"]
+        self.retire_arn = outputs["RetireKeyStateMachineArn"]
+        self.inbox = Inbox(aws, outputs["NotificationTopicArn"])
+        self.created: list[SecretStr] = []
+        """The secret access keys that tests created; Keyturn's own are in Secrets Manager."""
 
     def user(
         self,
@@ -114,6 +119,7 @@ class Stack:
     def add_key(self, name: str, *, days_old: float = 100) -> MachineUser:
         """Create a key as a person would, and backdate it."""
         made = self.iam.create_access_key(UserName=name)["AccessKey"]
+        self.created.append(SecretStr(made["SecretAccessKey"]))
         self.aws.control.backdate_key(
             made["AccessKeyId"], datetime.now(UTC) - timedelta(days=days_old)
         )
@@ -153,7 +159,15 @@ class Stack:
             result = {"text": text}
         return Ended(arn, found["status"], found.get("error"), result, self.states(arn))
 
-    def rotate(self, user: str, **fields: Any) -> Ended:
+    def retire(self, user: str, old: str, version: str, *, seconds: int = 0) -> Ended:
+        """Run RetireKey to its end."""
+        data = {"userName": user, "oldAccessKeyId": old, "versionId": version}
+        started = self.machines.start_execution(
+            stateMachineArn=self.retire_arn, input=json.dumps(data | {"retentionSeconds": seconds})
+        )
+        return self.ended(started["executionArn"])
+
+    def rotate(self, user: str | None = None, **fields: Any) -> Ended:
         """Run RotateKey to its end."""
         return self.ended(self.start(user, **fields))
 
@@ -199,11 +213,27 @@ class Stack:
         found = self.secrets.get_secret_value(SecretId=PREFIX + user, VersionId=version)
         return str(json.loads(found["SecretString"])["AccessKeyId"])
 
+    def tags(self, user: str) -> dict[str, str]:
+        """Return the tags of the user's secret."""
+        found = self.secrets.describe_secret(SecretId=PREFIX + user).get("Tags", [])
+        return {tag["Key"]: tag["Value"] for tag in found}
+
     def label(self, user: str, label: str, version: str) -> None:
         """Put a label that no version has yet onto a version, as a person could."""
         self.secrets.update_secret_version_stage(
             SecretId=PREFIX + user, VersionStage=label, MoveToVersionId=version
         )
+
+    def sweep(self) -> Swept:
+        """Search everything that is left behind for every secret access key."""
+        return sweep(self.aws, self.inbox, [key.get_secret_value() for key in self.created])
+
+    def assert_nothing_leaked(self) -> None:
+        """Fail when a secret is anywhere but in Secrets Manager, or a key id where people look."""
+        finds = self.sweep().finds
+        assert not finds, f"a secret access key leaked into {', '.join(sorted(set(finds)))}"
+        shown = unmasked(self.aws, self.inbox)
+        assert not shown, f"an access key id is not masked in {', '.join(sorted(set(shown)))}"
 
 
 def eventually(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -13,6 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 from localaws import LocalAws
+
+
+KEY_ID = re.compile(r"\bAKIA[A-Z0-9]{16}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,28 @@ class Inbox:
             self._notifications += self._drain(self._topic_queue)
             return [*self._notifications]
 
+    def announced(self, execution: str, *, within_seconds: float = 20) -> list[dict[str, Any]]:
+        """Keyturn's own events of an execution, once there is one."""
+        ends = time.monotonic() + within_seconds
+        while True:
+            found = [
+                event
+                for event in self.events()
+                if event["source"] == "keyturn" and event["detail"]["executionArn"] == execution
+            ]
+            if found or time.monotonic() > ends:
+                return found
+            time.sleep(0.2)
+
+    def told(self, execution: str, *, within_seconds: float = 20) -> list[dict[str, Any]]:
+        """The notifications that name an execution, once there is one."""
+        ends = time.monotonic() + within_seconds
+        while True:
+            found = [item for item in self.notifications() if execution in item["Message"]]
+            if found or time.monotonic() > ends:
+                return found
+            time.sleep(0.2)
+
     def _drain(self, url: str) -> Iterator[dict[str, Any]]:
         while True:
             received = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
@@ -144,6 +171,18 @@ def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
         yield Text(f"event:{event.get('detail-type')}", json.dumps(event))
     for notification in inbox.notifications():
         yield Text(f"notification:{notification.get('Subject')}", json.dumps(notification))
+
+
+def unmasked(aws: LocalAws, inbox: Inbox) -> list[str]:
+    """Where people would read a whole access key id: notifications, and logs of functions."""
+    texts = [
+        *_logs(aws),
+        *(
+            Text(f"notification:{item['Subject']}", f"{item['Subject']}\n{item['Message']}")
+            for item in inbox.notifications()
+        ),
+    ]
+    return [item.place for item in texts if KEY_ID.search(item.text)]
 
 
 def _executions(aws: LocalAws) -> Iterator[Text]:

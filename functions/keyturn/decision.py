@@ -14,7 +14,7 @@ from keyturn.identifiers import key_of_version, mark_of_version, masked
 from keyturn.request import Action, Mode
 from keyturn.rotation import Policy
 from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
-from keyturn.world import ClaimantState, Intent, Key, Label, SecretState, World
+from keyturn.world import ClaimantState, Intent, Key, Label, SecretState, Tag, World
 
 
 class Step(StrEnum):
@@ -261,14 +261,16 @@ class _Picture:
         pending_version = secret.version(Label.PENDING)
         if pending_version == current_version:
             pending_version = None  # left over from a publishing; harmless
-        pending_id = secret.key(Label.PENDING) if pending_version else None
+        pending_id = key_of_version(pending_version) if pending_version else None
+        if pending_id and pending_id in (current_id, secret.key(Label.BACKOUT)):
+            pending_version = pending_id = None  # its key is in charge, so there is nothing stored
         backout_version = secret.version(Label.BACKOUT)
         old_id = old_version = None
         if backout_version and backout_version != current_version:
             old_id, old_version = secret.key(Label.BACKOUT), backout_version
         elif not backout_version and current_version and key_of_version(current_version):
             old_id = _adopted_key(world.intent, current_id, pending_id)
-        old = world.find(old_id)
+        old = world.find(old_id) if old_id != current_id else None
         return cls(
             secret=secret,
             current_version=current_version,
@@ -426,16 +428,18 @@ def _resume_published(world: World, ask: Ask, picture: _Picture) -> Decision | N
             step=Step.RESUME_WATCH,
             reason=f"resuming: the old key {masked(old.id)} is inactive and was being watched",
         )
-    if not ask.force:
+    retained_until = picture.secret.time(Tag.RETAINED_UNTIL)
+    if not ask.force and retained_until is not None and world.now < retained_until:
         return replace(
             ids,
             step=Step.SKIP,
             reason=(
-                f"rotated already: the old key {masked(old.id)} is inactive and kept for its "
-                "retention; force starts the next rotation now and deletes it"
+                f"rotated already: the old key {masked(old.id)} is inactive and kept until "
+                f"{retained_until:%Y-%m-%d %H:%M:%S} UTC; force starts the next rotation now and "
+                "deletes it"
             ),
         )
-    return None  # a forced start makes room from the retained key
+    return None  # the next rotation makes room from the retained key
 
 
 def _start(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decision:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from keyturn.identifiers import masked
 from keyturn.request import RetireRequest
@@ -25,12 +24,14 @@ class Judgement:
 def judge(world: World, request: RetireRequest) -> Judgement:
     """Judge from the world as it stands, after the retention and again under the claim."""
     state = world.secret
-    if not world.user_exists or state is None:
-        return Judgement("SUPERSEDED", "the user or its secret does not exist any more")
+    if not world.user_exists:
+        return Judgement("SUPERSEDED", "the user does not exist any more")
     if not world.managed:
         return Judgement(
             "KEPT", f"the user {world.user_name} is not managed by this stack any more"
         )
+    if state is None:
+        return Judgement("SUPERSEDED", "the user's secret does not exist any more")
     if state.version(Label.CURRENT) != request.version_id:
         return Judgement(
             "SUPERSEDED",
@@ -70,16 +71,9 @@ def _judge_keys(world: World, state: SecretState, request: RetireRequest) -> Jud
         return Judgement("KEPT", f"no record says that Keyturn deactivated the old key {name}")
     if new is None or not new.active:
         return Judgement("KEPT", f"the new key {masked(new_id)} is not active")
-    cutover = _cutover(state)
+    cutover = state.time(Tag.DEACTIVATED_AT)
     if old is not None and (new.last_use is None or cutover is None or new.last_use.at <= cutover):
         return Judgement(
             "KEPT", f"the new key {masked(new_id)} has not been seen in use since the cutover"
         )
     return Judgement("DELETE", "the new key is in use and the retention is over")
-
-
-def _cutover(state: SecretState) -> datetime | None:
-    try:
-        return datetime.fromisoformat(state.tags[Tag.DEACTIVATED_AT].replace("Z", "+00:00"))
-    except (KeyError, ValueError):
-        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from keyturn.identifiers import key_of_version
@@ -30,6 +30,7 @@ class Tag(StrEnum):
 
     DEACTIVATED_KEY = "keyturn:deactivated-key"
     DEACTIVATED_AT = "keyturn:deactivated-at"
+    RETAINED_UNTIL = "keyturn:retained-until"
     EXPOSED_KEYS = "keyturn:exposed-keys"
     LAST_RESULT = "keyturn:last-result"
 
@@ -57,8 +58,7 @@ class ClaimantState(StrEnum):
     """What is known about the execution that holds the claim."""
 
     RUNNING = "RUNNING"
-    FENCED = "FENCED"  # ended, but its last call may still take effect
-    DEAD = "DEAD"  # ended, and FenceSeconds have passed
+    DEAD = "DEAD"  # ended; no call of it can take effect after `Claim.free_at`
     UNKNOWN = "UNKNOWN"
 
 
@@ -89,7 +89,7 @@ class Claim:
     """The lock as found: whose it is and whether that execution can still act.
 
     `intent` is None when the version is not readable as an intent (somebody else's work).
-    `free_at` is when a FENCED claimant becomes DEAD.
+    `free_at` is FenceSeconds after the end of a dead claimant.
     """
 
     version_id: str
@@ -146,6 +146,13 @@ class SecretState:
         if labelled:
             found.add(labelled)
         return frozenset(found)
+
+    def time(self, tag: Tag) -> datetime | None:
+        """Return the time that a tag of our record holds, or None."""
+        try:
+            return datetime.fromisoformat(self.tags[tag].replace("Z", "+00:00")).astimezone(UTC)
+        except (KeyError, ValueError):
+            return None
 
     @property
     def deactivated_key(self) -> str | None:

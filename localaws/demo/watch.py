@@ -108,11 +108,10 @@ class Watcher:
         if state.endswith("?"):
             return []
         user.state, user.state_since = state, at
-        if state in GLOSSES:
-            user.waits_for = GLOSSES[state]
         if state in QUIET_STATES or (user.role.name, state) in self._told_states:
-            return []
+            return []  # a further turn of a loop: what it waits for is what its last look said
         self._told_states.add((user.role.name, state))
+        user.waits_for = GLOSSES.get(state, "")
         gloss = f": {GLOSSES[state]}" if state in GLOSSES else ""
         return [Moment(at, user.role.name, f"[{state}]{gloss}", Kind.STATE)]
 
@@ -255,7 +254,7 @@ def _task_done(user: UserSeen, output: str | None, at: float) -> list[Moment]:
     verdict = payload.get("verdict")
     if verdict == "WAIT" and why:
         told, user.waits_for = user.waits_for, why
-        if told not in (why, GLOSSES.get(user.state)):
+        if told != why:
             return [Moment(at, user.role.name, f"still waits: {why}", Kind.STATE)]
     if verdict == "BACK_OUT":
         return [Moment(at, user.role.name, f"BACKS OUT: {why}", Kind.BAD)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from keyturn import entry
-from keyturn.aws import calls
+from keyturn.aws import calls, probe
 from tests.integration.account import ENVIRONMENT, Account
 from tests.integration.aws_like import Wire
 
@@ -55,6 +54,6 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 def account(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An empty account; nobody really sleeps in it."""
     account = Account(wire)
-    monkeypatch.setattr(time, "sleep", account.slept.append)
+    monkeypatch.setitem(probe.prove.__kwdefaults__, "sleep", account.slept.append)
     wire.forget()
     return account

@@ -13,4 +13,8 @@ def test_smoke(account: Account) -> None:
     answer = execution.call("issue_new_key")
     assert answer["verdict"] == "ISSUED"
     print(account.labels(), account.keys(), old)
-    print(execution.until("prove_new_key", "publish_new_key")["verdict"], account.labels(), account.slept)
+    print(
+        execution.until("prove_new_key", "publish_new_key")["verdict"],
+        account.labels(),
+        account.slept,
+    )

@@ -106,7 +106,7 @@ def list_keys(user_name: str) -> KeyRing:
     clock: datetime | None = None
     with calls.translated("iam:ListAccessKeys"):
         for page in calls.iam().get_paginator("list_access_keys").paginate(UserName=user_name):
-            clock = calls.server_time(page) or clock
+            clock = clock or calls.server_time(page)
             keys += [_key(item) for item in page["AccessKeyMetadata"]]
     # The clock of the first answer: a use that is published while we ask is never "in the past".
     return KeyRing(

@@ -126,8 +126,8 @@ def _rejected(event: Event, reason: str) -> Answer:
         announcement = announce.worded(
             "Rotation Needs Attention",
             name if isinstance(name, str) else "a dead execution",
-            f"The automatic back-out of {dead} was rejected: {reason}.\nNext: find the user of that "
-            f"execution and start ROTATE or BACK_OUT for it by hand.\nExecution: {event.arn}",
+            f"The automatic back-out of {dead} was rejected: {reason}.\nNext: find the user of "
+            f"that execution and start ROTATE or BACK_OUT for it by hand.\nExecution: {event.arn}",
         )
     return Answer(
         "RECOVERY_REJECTED" if announcement else "REJECT",

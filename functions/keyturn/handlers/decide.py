@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyturn import claim
@@ -43,7 +43,14 @@ def record(rotation: Rotation, state: SecretState, mark: str) -> None:
     if rotation.reactivated_at and state.deactivated_key == rotation.old_access_key_id:
         secrets.untag(state.arn, Tag.DEACTIVATED_KEY, Tag.DEACTIVATED_AT)
     outcome = rotation.outcome.value if rotation.outcome else "UNKNOWN"
-    secrets.tag(state.arn, {Tag.LAST_RESULT: f"{outcome} {iso(datetime.now(UTC))} {mark}"})
+    now = datetime.now(UTC)
+    kept: dict[Tag, str] = {Tag.LAST_RESULT: f"{outcome} {iso(now)} {mark}"}
+    if rotation.outcome is Outcome.ROTATED and rotation.policy.retention_seconds > 0:
+        until = now + timedelta(seconds=rotation.policy.retention_seconds)
+        kept[Tag.RETAINED_UNTIL] = iso(until)
+    elif Tag.RETAINED_UNTIL in state.tags:
+        secrets.untag(state.arn, Tag.RETAINED_UNTIL)
+    secrets.tag(state.arn, kept)
     claim.release(state, mark)
 
 

@@ -89,14 +89,11 @@ def _set_up(rotation: Rotation, decision: Decision, world: World) -> int:
 
 
 def _recorded_deactivation(world: World, old_key_id: str | None) -> datetime:
-    tags = world.secret.tags if world.secret else {}
-    if tags.get(Tag.DEACTIVATED_KEY) == old_key_id and Tag.DEACTIVATED_AT in tags:
-        try:
-            recorded = datetime.fromisoformat(tags[Tag.DEACTIVATED_AT].replace("Z", "+00:00"))
-        except ValueError:
-            return world.now
-        return min(recorded, world.now)
-    return world.now
+    state = world.secret
+    recorded = state.time(Tag.DEACTIVATED_AT) if state else None
+    if state is None or recorded is None or state.deactivated_key != old_key_id:
+        return world.now
+    return min(recorded, world.now)
 
 
 handler = state_function(step)

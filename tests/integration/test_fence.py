@@ -1,0 +1,198 @@
+"""The fence: no changing call outside of a state's budget, by any adapter function."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from pydantic import SecretStr
+
+import keyturn.aws
+from keyturn import fence
+from keyturn.aws.secrets import StoredKey
+from keyturn.errors import ExecutionRedriven, FenceClosed, KeyturnError
+from keyturn.settings import CHANGE_BUDGET_SECONDS
+from keyturn.world import Label, Tag
+from tests.integration.account import Account
+from tests.integration.aws_like import ACCOUNT
+
+NOW = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
+
+READ_ONLY = ("Get", "List", "Describe")
+
+# Starting the back-out of a dead execution changes no key and no label, and its name, a hash of
+# the dead one's, makes every repetition a no.
+NEEDS_NO_FENCE = {"keyturn.aws.executions.start"}
+
+
+def functions() -> list[tuple[str, Callable[..., Any]]]:
+    """Every public function of every adapter module."""
+    found = []
+    for module_info in pkgutil.iter_modules(keyturn.aws.__path__, "keyturn.aws."):
+        module = importlib.import_module(module_info.name)
+        for name, member in inspect.getmembers(module, callable):
+            mine = getattr(member, "__module__", None) == module.__name__
+            if mine and not name.startswith("_") and not inspect.isclass(member):
+                found.append((f"{module.__name__}.{name}", member))
+    return found
+
+
+# What to call an adapter function with, by parameter name. A new parameter needs a line here.
+ARGUMENTS: dict[str, Any] = {
+    "access_key_id": "AKIAIOSFODNN7EXAMPLE",
+    "account_id": ACCOUNT,
+    "active": False,
+    "cause": "cause",
+    "data": {},
+    "error": KeyturnError("x"),
+    "execution_arn": f"arn:aws:states:us-east-1:{ACCOUNT}:execution:rotate:x",
+    "expected": "a" * 32,
+    "give_up_after_seconds": 0,
+    "key": StoredKey("AKIAIOSFODNN7EXAMPLE", SecretStr("secret")),
+    "key_id": "AKIAIOSFODNN7EXAMPLE",
+    "keys": Tag.LAST_RESULT,
+    "label": Label.CLAIM,
+    "machine_arn": "arn",
+    "name": "machine-user/ci",
+    "names": ["alarm"],
+    "operation": "x:Y",
+    "response": {},
+    "secret_id": "machine-user/ci",
+    "tags": {},
+    "to": "b" * 32,
+    "user_name": "ci",
+    "value": SecretStr("{}"),
+    "version_id": "a" * 32,
+}
+
+
+def call(function: Callable[..., Any]) -> None:
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            positional.append(ARGUMENTS[name])
+        elif name in ("sleep", "clock"):
+            continue
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            keywords[name] = ARGUMENTS[name]
+        else:
+            positional.append(ARGUMENTS[name])
+    if name_of(function) == "keyturn.aws.calls.error_code":
+        positional = [ClientError({"Error": {"Code": "X"}}, "Y")]
+    function(*positional, **keywords)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__name__}"
+
+
+def changed(account: Account) -> list[str]:
+    return [name for name in account.wire.operations if not name.startswith(READ_ONLY)]
+
+
+@pytest.mark.parametrize(("name", "function"), functions(), ids=lambda value: str(value)[:60])
+def test_without_an_open_fence_no_adapter_function_changes_anything(
+    account: Account, name: str, function: Callable[..., Any]
+) -> None:
+    account.rotatable()
+    account.wire.forget()
+    try:
+        call(function)
+    except KeyturnError:
+        pass
+    if name in NEEDS_NO_FENCE:
+        assert changed(account)
+    else:
+        assert changed(account) == []
+
+
+def test_every_changing_function_is_found_and_refuses(account: Account) -> None:
+    """The introspection above would be silent if it found nothing."""
+    account.rotatable()
+    refusing = set()
+    for name, function in functions():
+        try:
+            call(function)
+        except FenceClosed:
+            refusing.add(name.removeprefix("keyturn.aws."))
+        except KeyturnError:
+            pass
+    assert refusing == {
+        "executions.stop",
+        "iam.create_key",
+        "iam.delete_key",
+        "iam.set_active",
+        "secrets.create",
+        "secrets.move",
+        "secrets.put",
+        "secrets.remove",
+        "secrets.tag",
+        "secrets.untag",
+    }
+
+
+def test_a_call_may_begin_until_the_budget_is_over() -> None:
+    for seconds, allowed in (
+        (0, True),
+        (CHANGE_BUDGET_SECONDS, True),
+        (CHANGE_BUDGET_SECONDS + 1, False),
+    ):
+        clock = NOW + timedelta(seconds=seconds)
+        with fence.opened(fence.Fence(NOW, clock=lambda clock=clock: clock)):  # type: ignore[misc]
+            if allowed:
+                fence.may_change()
+            else:
+                with pytest.raises(FenceClosed, match="not begun"):
+                    fence.may_change()
+
+
+def test_the_budget_is_asked_at_every_call() -> None:
+    moments = iter([NOW, NOW + timedelta(seconds=CHANGE_BUDGET_SECONDS + 1)])
+    with fence.opened(fence.Fence(NOW, clock=lambda: next(moments))):
+        fence.may_change()
+        with pytest.raises(FenceClosed):
+            fence.may_change()
+
+
+def test_a_redriven_execution_changes_nothing() -> None:
+    with (
+        fence.opened(fence.Fence(NOW, redrive_count=1, clock=lambda: NOW)),
+        pytest.raises(ExecutionRedriven, match="start a new execution"),
+    ):
+        fence.may_change()
+
+
+def test_a_fence_closes_with_its_block() -> None:
+    with fence.opened(fence.Fence(NOW, clock=lambda: NOW)):
+        pass
+    with pytest.raises(FenceClosed, match="outside of a state"):
+        fence.may_change()
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        (
+            {"entered_at": datetime.now(UTC) - timedelta(seconds=CHANGE_BUDGET_SECONDS + 5)},
+            FenceClosed,
+        ),
+        ({"redrives": 1}, ExecutionRedriven),
+    ],
+)
+def test_a_handler_called_late_or_again_changes_nothing(
+    account: Account, fields: dict[str, Any], kind: type[Exception]
+) -> None:
+    account.rotatable()
+    execution = account.execution()
+    execution.call("check_request")
+    account.wire.forget()
+    with pytest.raises(kind):
+        execution.call("issue_new_key", **fields)
+    assert changed(account) == []
