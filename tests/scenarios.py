@@ -35,8 +35,12 @@ class Scenarios:
 
     def __call__(self, scenario: Scenario) -> Scenario:
         """Register a scenario (a decorator)."""
-        self._scenarios[scenario.__name__] = scenario
+        self.add(scenario.__name__, scenario)
         return scenario
+
+    def add(self, name: str, scenario: Scenario) -> None:
+        """Register a scenario under a name: one row of a table."""
+        self._scenarios[name] = scenario
 
     @property
     def names(self) -> list[str]:

@@ -64,6 +64,9 @@ class Ended:
 class Stack:
     """The deployed stack, driven through its contract alone."""
 
+    PRETENDER = "test-pretender"
+    """The session name under which tests act as a role of Keyturn, to see what it may not do."""
+
     def __init__(self, aws: LocalAws, outputs: dict[str, str]) -> None:
         self.aws = aws
         self.outputs = outputs
@@ -75,6 +78,8 @@ class Stack:
         self.inbox = Inbox(aws, outputs["NotificationTopicArn"])
         self.created: list[SecretStr] = []
         """The secret access keys that tests created; Keyturn's own are in Secrets Manager."""
+        self.off_limits: set[str] = set()
+        """Users that Keyturn's roles are expected to be denied."""
 
     def user(
         self,
@@ -227,6 +232,16 @@ class Stack:
     def sweep(self) -> Swept:
         """Search everything that is left behind for every secret access key."""
         return sweep(self.aws, self.inbox, [key.get_secret_value() for key in self.created])
+
+    def denied(self) -> list[str]:
+        """Return the calls that IAM denied to Keyturn's own roles, as "role action about"."""
+        return [
+            f"{call.principal.split('/')[1]} {call.service}:{call.action} about {call.about}"
+            for call in self.aws.control.calls(principal=":assumed-role/keyturn-")
+            if ("AccessDenied" in call.error or "Authorization" in call.error)
+            and self.PRETENDER not in call.principal
+            and not self.off_limits & set(call.about)
+        ]
 
     def assert_nothing_leaked(self) -> None:
         """Fail when a secret is anywhere but in Secrets Manager, or a key id where people look."""

@@ -30,22 +30,23 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 INTRODUCTION = f"""\
 Keyturn changes the access keys of two machine users while their programs work.
-It all runs on this computer: no AWS account, no Docker, nothing leaves the machine.
+Everything runs on this computer: no AWS account is needed, nothing leaves it.
 
-  storefront  One program, storefront-web. It re-reads its secret, as it should:
-              its rotation must end ROTATED without one failed call.
-  reporting   reporting-web re-reads too, but {STRAGGLER.name} read the secret once
-              and calls only every {STRAGGLER.interval_seconds:g} s, so its old key looks quiet after {QUIET_SECONDS} s.
-              It is cut off; Keyturn must notice and put the old key back.
+  storefront  Its program storefront-web re-reads its secret, as it should.
+              The rotation must end ROTATED, without one failed call.
+  reporting   So does reporting-web, but {STRAGGLER.name} never does. It calls only
+              every {STRAGGLER.interval_seconds:g} s: its old key looks quiet, and is switched off.
+              Keyturn must notice, go back to the old key, and end BACKED_OUT.
 
-Durations are shrunk from days to seconds. Keys are shown by their last 4 characters.
+Days are shrunk to seconds here ({QUIET_SECONDS} s without a call count as quiet).
+Keys are shown by their last four characters.
 """
 
 NEXT = """\
 What next:
-  README.md                     how to deploy this to an account and rotate a key
-  .venv/bin/python -m localaws up   the same AWS for your own experiments
-  statemachine/rotate_key.asl.json  the rotation that you have just watched
+  README.md                          how to deploy this and rotate a real key
+  .venv/bin/python -m localaws up    the same AWS, for your own experiments
+  statemachine/rotate_key.asl.json   the states that you have just watched
 """
 
 
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(view: View, log_dir: Path | None) -> int:
-    view.console.print(INTRODUCTION)
+    print(INTRODUCTION, flush=True)
     set_up = time.monotonic()
     with contextlib.ExitStack() as stack:
         try:
@@ -121,8 +122,29 @@ def _play(scene: Scene, view: View) -> Verdict:
     view.end()
     view.console.print()
     view.console.print(summary(scene.users, began, plain=isinstance(view, PlainView)))
-    view.console.print(f"The rotations took {took:.0f} s.\n")
+    view.console.print(f"Set-up aside, this took {took:.0f} s.\n")
+    for user in scene.users:
+        print("\n".join(_in_words(user)))
+    print()
     return verdict
+
+
+def _in_words(user: UserSeen) -> list[str]:
+    """Say what the end means for the user's programs."""
+    lines = []
+    for consumer in user.consumers:
+        name, key = consumer.role.name, masked(consumer.access_key_id)
+        if not consumer.errors:
+            lines.append(f"{name} made {consumer.calls} calls and none failed; it uses {key}.")
+        elif consumer.failing_since is None:
+            lines.append(
+                f"{name} lost {consumer.errors} of {consumer.calls + consumer.errors} calls and "
+                f"works again, with {key}."
+            )
+            lines.append("  Next: make it re-read its secret, then start the rotation again.")
+        else:
+            lines.append(f"{name} lost {consumer.errors} calls and still fails with {key}.")
+    return lines
 
 
 def _opening(user: UserSeen) -> str:
@@ -149,7 +171,7 @@ def _tell(verdict: Verdict, view: View) -> None:
         for difference in verdict.differences:
             view.console.print(Text(f"  - {difference}", style="red"), soft_wrap=True)
         view.console.print("To see more, run again with --log-dir DIRECTORY.\n")
-    view.console.print(NEXT)
+    print(NEXT)
     print(verdict.line, flush=True)
 
 

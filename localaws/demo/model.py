@@ -37,6 +37,7 @@ class Kind(StrEnum):
     KEYS = "keys"
     CONSUMER = "consumer"
     GOOD = "good"
+    MIXED = "mixed"
     BAD = "bad"
 
 

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Protocol
 
 from rich import box
@@ -23,6 +22,7 @@ STYLES = {
     Kind.KEYS: "cyan",
     Kind.CONSUMER: "blue",
     Kind.GOOD: "green",
+    Kind.MIXED: "bold yellow",
     Kind.BAD: "bold red",
 }
 WIDEST = 100
@@ -101,8 +101,13 @@ class LiveView:
     def show(self, moments: list[Moment], users: list[UserSeen]) -> None:
         """Print the moments above the panels and draw the panels again."""
         for moment in moments:
-            text = Text(line_of(moment, self._began), style=STYLES[moment.kind])
-            self.console.print(text)
+            row = Table.grid(padding=(0, 1))  # so that a long text wraps within its column
+            row.add_column(width=6)
+            row.add_column(width=14)
+            row.add_column()
+            text = Text(moment.text, style=STYLES[moment.kind])
+            row.add_row(Text(_stamp(moment, self._began), style="dim"), moment.who, text)
+            self.console.print(row)
         if self._live is not None:
             self._live.update(panels(users, self._began), refresh=True)
 
@@ -122,7 +127,11 @@ def suitable_view() -> View:
 
 def line_of(moment: Moment, began: float) -> str:
     """Return a moment as one line of the story."""
-    return f"{max(0.0, moment.at - began):5.1f} s  {moment.who:<14}  {moment.text}"
+    return f"{_stamp(moment, began)} {moment.who:<14} {moment.text}"
+
+
+def _stamp(moment: Moment, began: float) -> str:
+    return f"{max(0.0, moment.at - began):5.1f}s"
 
 
 def panels(users: list[UserSeen], began: float) -> RenderableType:

@@ -25,23 +25,26 @@ from localaws.demo.scene import Scene
 # What a state does or waits for, for somebody who has not read the definition. The states of the
 # loops that look (Check Pickup and so on) are told by the reason that they give.
 GLOSSES = {
-    "Check Request": "looks at user, keys and secret, decides what to do",
-    "Issue New Key": "claims the user, creates a second key, stores it",
-    "Prove New Key": "calls AWS with the new key until IAM knows it",
-    "Publish New Key": "points AWSCURRENT at the new key",
-    "Wait For Consumers": "until they use the new key and the old is quiet",
+    "Check Request": "looks at everything, decides what to do",
+    "Issue New Key": "takes the lock, creates a second key",
+    "Prove New Key": "calls AWS with it until IAM knows it",
+    "Publish New Key": "points AWSCURRENT at it",
+    "Wait For Consumers": "to use it and leave the old key",
     "Check Health Before Cutover": "asks the health URL",
-    "Deactivate Old Key": "looks once more, then switches the old key off",
-    "Watch Consumers": "whoever still needs the old key fails now",
-    "Decide": "writes the outcome down, releases the claim",
-    "Announce Outcome": "sends the event and the message",
-    "Reactivate Old Key": "back-out: switches the old key on again",
-    "Prove Old Key": "back-out: calls AWS with the old key",
-    "Restore Old Version": "back-out: points AWSCURRENT at the old key",
-    "Wait For Return": "back-out: until nobody uses the new key",
-    "Deactivate New Key": "back-out: switches the new key off",
+    "Deactivate Old Key": "looks once more, switches it off",
+    "Watch Consumers": "who needs the old key fails now",
+    "Decide": "records the outcome, releases the lock",
+    "Announce Outcome": "sends event and message",
+    "Reactivate Old Key": "switches it on again",
+    "Prove Old Key": "calls AWS with it until it works",
+    "Restore Old Version": "points AWSCURRENT at the old key",
+    "Wait For Return": "until nobody uses the new key",
+    "Deactivate New Key": "nobody uses it: switches it off",
 }
-QUIET_STATES = {"Check Pickup", "Check Health", "Check Cutover", "Check Return", "Tell People"}
+# The states that look and find that it is too early; their reason says what is missing.
+LOOKS = {"Check Pickup", "Check Cutover"}
+QUIET_STATES = LOOKS | {"Check Health", "Check Return", "Tell People"}
+END_STATES = {"SucceedStateEntered", "FailStateEntered"}
 UNTOLD_LABELS = {"AWSPREVIOUS", "INTENT"}
 HEALTH_TIMEOUT_SECONDS = 2.0
 ENDS = {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}
@@ -80,7 +83,9 @@ class Watcher:
         for event in self._new_events(user):
             at = event["timestamp"].timestamp()
             if "stateEnteredEventDetails" in event:
-                moments += self._entered(user, event["stateEnteredEventDetails"]["name"], at)
+                moments += self._entered(user, event, at)
+            elif "taskFailedEventDetails" in event:
+                moments.append(_task_failed(user, event["taskFailedEventDetails"], at))
             elif "taskSucceededEventDetails" in event:
                 moments += _task_done(user, event["taskSucceededEventDetails"].get("output"), at)
             if event["type"] in ENDS:
@@ -104,15 +109,18 @@ class Watcher:
             self._last_event[user.role.name] = new[0]["id"]
         return new[::-1]
 
-    def _entered(self, user: UserSeen, state: str, at: float) -> list[Moment]:
-        if state.endswith("?"):
+    def _entered(self, user: UserSeen, event: dict[str, Any], at: float) -> list[Moment]:
+        state = event["stateEnteredEventDetails"]["name"]
+        if state.endswith("?"):  # a Choice takes no time
             return []
         user.state, user.state_since = state, at
+        if event["type"] in END_STATES:
+            return []  # told with the outcome
         if state in QUIET_STATES or (user.role.name, state) in self._told_states:
             return []  # a further turn of a loop: what it waits for is what its last look said
         self._told_states.add((user.role.name, state))
         user.waits_for = GLOSSES.get(state, "")
-        gloss = f": {GLOSSES[state]}" if state in GLOSSES else ""
+        gloss = f" {GLOSSES[state]}" if state in GLOSSES else ""
         return [Moment(at, user.role.name, f"[{state}]{gloss}", Kind.STATE)]
 
     def _ended(self, user: UserSeen, at: float) -> Moment:
@@ -124,8 +132,10 @@ class Watcher:
             result = {"reason": text}
         user.ended = Ended(found["status"], found.get("error", ""), result)
         user.ended_at, user.waits_for = at, ""
-        kind = Kind.GOOD if user.ended.outcome == user.role.outcome else Kind.BAD
-        return Moment(at, user.role.name, f"ended: {user.ended.outcome}", kind)
+        kind = Kind.GOOD if user.ended.status == "SUCCEEDED" else Kind.MIXED
+        kind = kind if user.ended.outcome == user.role.outcome else Kind.BAD
+        text = f"[{user.state}] the execution {user.ended.status}: {user.ended.outcome}"
+        return Moment(at, user.role.name, text, kind)
 
     def _look_at_keys(self, user: UserSeen) -> list[Moment]:
         listed = self._iam.list_access_keys(UserName=user.role.name)["AccessKeyMetadata"]
@@ -193,7 +203,7 @@ class Watcher:
         after = ""
         if user.deactivated_at is not None and at >= user.deactivated_at:
             after = f" {at - user.deactivated_at:.1f} s after its key was deactivated"
-        text = f"health turned bad ({consumer.health or 'no answer'}){after}"
+        text = f"health turned bad{after}"
         return [Moment(time.time(), who, text, Kind.BAD)]
 
 
@@ -202,8 +212,8 @@ def heard(user: UserSeen, consumer: ConsumerSeen, at: float, counts: Counts) -> 
     who, moments = consumer.role.name, []
     if counts.access_key_id != consumer.access_key_id:
         text = (
-            f"re-read its secret, signs with {masked(counts.access_key_id)} now "
-            f"({consumer.calls} calls, {counts.errors} errors so far)"
+            f"re-read its secret: {masked(counts.access_key_id)} now "
+            f"({consumer.calls} calls, {counts.errors} errors)"
         )
         moments.append(Moment(at, who, text, Kind.CONSUMER))
     rare = not consumer.role.well_behaved
@@ -215,12 +225,9 @@ def heard(user: UserSeen, consumer: ConsumerSeen, at: float, counts: Counts) -> 
     if counts.calls > consumer.calls:
         if consumer.failing_since is not None:
             consumer.failing_since, consumer.recovered_at = None, at
-            since = (
-                f", {at - user.reactivated_at:.1f} s after it came back"
-                if user.reactivated_at is not None
-                else ""
-            )
-            text = f"RECOVERED: its key {masked(counts.access_key_id)} works again{since}"
+            text = f"RECOVERED: {masked(counts.access_key_id)} works again"
+            if user.reactivated_at is not None:
+                text += f", {at - user.reactivated_at:.1f} s after its return"
             moments.append(Moment(at, who, text, Kind.GOOD))
         elif rare and user.execution_arn:
             text = f"call {counts.calls} worked, signed with {masked(counts.access_key_id)}"
@@ -250,15 +257,26 @@ def _task_done(user: UserSeen, output: str | None, at: float) -> list[Moment]:
         return []
     user.deactivated_at = _unix(rotation.get("deactivatedAt")) or user.deactivated_at
     user.reactivated_at = _unix(rotation.get("reactivatedAt")) or user.reactivated_at
-    why = scrubbed(str(rotation.get("why") or ""))
-    verdict = payload.get("verdict")
-    if verdict == "WAIT" and why:
+    why, verdict = scrubbed(str(rotation.get("why") or "")), payload.get("verdict")
+    if verdict == "WAIT" and user.state in LOOKS:
         told, user.waits_for = user.waits_for, why
         if told != why:
-            return [Moment(at, user.role.name, f"still waits: {why}", Kind.STATE)]
+            return [Moment(at, user.role.name, f"  waits: {why}", Kind.STATE)]
     if verdict == "BACK_OUT":
-        return [Moment(at, user.role.name, f"BACKS OUT: {why}", Kind.BAD)]
+        return [Moment(at, user.role.name, f"BACK-OUT: {why}", Kind.BAD)]
     return []
+
+
+def _task_failed(user: UserSeen, details: dict[str, str], at: float) -> Moment:
+    error, cause = details.get("error", "an error"), details.get("cause", "")
+    try:
+        message = scrubbed(str(json.loads(cause)["errorMessage"]))
+    except (ValueError, KeyError, TypeError):
+        message = scrubbed(cause)[:200]
+    if error == "CutoverPostponed":  # no failure: the last look before the act did its work
+        user.waits_for = message
+        return Moment(at, user.role.name, f"  postponed: {message}", Kind.STATE)
+    return Moment(at, user.role.name, f"  {error}: {message}", Kind.BAD)
 
 
 def _unix(moment: str | None) -> float | None:
@@ -267,7 +285,7 @@ def _unix(moment: str | None) -> float | None:
 
 def _label_change(label: str, now: str | None) -> str:
     if label == "CLAIM":
-        return "CLAIM released" if now is None else "CLAIM taken (the lock)"
+        return "CLAIM released" if now is None else "CLAIM (the lock)"
     if now is None:
-        return f"{label} off"
-    return f"{label} on the intent" if now == INTENT else f"{label} on {masked(now)}"
+        return f"no {label}"
+    return f"{label} on the intent" if now == INTENT else f"{label} {masked(now)}"

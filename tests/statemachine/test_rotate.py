@@ -175,7 +175,7 @@ def kept_for_its_retention_and_then_forced(stack: Stack) -> None:
         at_rest = At.now(stack, user.name)
 
         again = stack.rotate(user.name)
-        assert_outcome(again, "SKIPPED", user=user.name, reason="retention")
+        assert_outcome(again, "SKIPPED", user=user.name, reason="rotated already")
         assert again.states == LEFT_ALONE
         assert At.now(stack, user.name) == at_rest
 

@@ -1,0 +1,566 @@
+"""Every role is enough for its function, and not more: IAM's enforcement is on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from keyturn.identifiers import execution_mark, intent_version_id
+from keyturn.rotation import Policy, Rotation, iso
+from localaws.consumer import Consumer, serve_health
+from localaws.launcher import client_config
+from tests.scenarios import Scenarios, consuming
+from tests.support import MachineUser, Stack, eventually
+
+pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("roles")]
+
+scenario = Scenarios()
+
+FUNCTIONS = (
+    "CheckCutover",
+    "CheckHealth",
+    "CheckPickup",
+    "CheckRequest",
+    "CheckReturn",
+    "DeactivateKey",
+    "Decide",
+    "DiscardNewKey",
+    "IssueNewKey",
+    "ProveNewKey",
+    "ProveOldKey",
+    "PublishNewKey",
+    "ReactivateOldKey",
+    "RestoreOldVersion",
+    "RetireOldKey",
+    "StartBackOut",
+    "StopClaimant",
+    "TakeOver",
+)
+MACHINES = ("RotateKey", "RetireKey")
+ROLES = FUNCTIONS + MACHINES
+
+# Who may read plaintext. The first four and RetireOldKey read intents and versions made by others,
+# the proofs sign with the key, DiscardNewKey reads its own intent.
+READERS = {
+    "CheckRequest",
+    "DiscardNewKey",
+    "IssueNewKey",
+    "ProveNewKey",
+    "ProveOldKey",
+    "RetireOldKey",
+    "StopClaimant",
+    "TakeOver",
+}
+CREATORS = {"IssueNewKey"}
+DELETERS = {"DiscardNewKey", "IssueNewKey", "RetireOldKey"}
+SWITCHERS = {"DeactivateKey", "ReactivateOldKey"}
+
+
+@pytest.fixture(scope="module")
+def running(stack: Stack, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    """All scenarios of this module, started at once."""
+    with scenario.running(stack, request) as futures:
+        yield futures
+
+
+# --- enough -------------------------------------------------------------------------------------
+
+
+@scenario
+def a_rotation_with_a_health_url_and_a_retirement(stack: Stack) -> None:
+    user = stack.user()
+    with consuming(stack, user) as consumer, health_url(consumer) as url:
+        stack.secrets.tag_resource(
+            SecretId=user.secret_name, Tags=[{"Key": "keyturn:health-url", "Value": url}]
+        )
+        ended = stack.rotate(user.name, timing={"retentionSeconds": 1})
+        assert ended.result["outcome"] == "ROTATED"
+        assert ended.result["evidence"]["health"]["status"] == 200
+        mark = stack.labels(user.name)["AWSCURRENT"].split("-", 1)[1]
+        machine = stack.retire_arn.replace(":stateMachine:", ":execution:")
+        assert stack.ended(f"{machine}:retire-{mark}").result["outcome"] == "DELETED"
+
+
+@scenario
+def a_back_out_after_the_deactivation(stack: Stack) -> None:
+    user = stack.user()
+    with consuming(stack, user):
+        assert stack.rotate(user.name).result["outcome"] == "ROTATED"
+        ended = stack.rotate(user.name, action="BACK_OUT")
+        assert ended.result["outcome"] == "BACKED_OUT"
+        steps = {"Reactivate Old Key", "Prove Old Key", "Restore Old Version", "Check Return"}
+        assert steps <= set(ended.states)
+
+
+@scenario
+def a_take_over_of_a_running_rotation(stack: Stack) -> None:
+    user = stack.user()
+    with consuming(stack, user):
+        first = stack.start(user.name, timing={"pickupTimeoutSeconds": 600})
+        stack.reaches(first, "Publish New Key")
+        ended = stack.rotate(user.name, mode="EMERGENCY", accessKeyId=user.access_key_id)
+        assert ended.result["outcome"] == "ROTATED"
+        assert {"Stop Claimant", "Take Over"} <= set(ended.states)
+
+
+@scenario
+def a_rotation_that_fails_before_it_publishes(stack: Stack) -> None:
+    user = stack.user()
+    other = stack.user()
+    with consuming(stack, user):
+        arn = stack.start(user.name)
+        stack.reaches(arn, "Prove New Key")
+        # A stored key of somebody else cannot be proven to be the user's.
+        stack.secrets.put_secret_value(
+            SecretId=user.secret_name,
+            SecretString=json.dumps(
+                {
+                    "AccessKeyId": other.access_key_id,
+                    "SecretAccessKey": other.secret_access_key.get_secret_value(),
+                }
+            ),
+        )
+        ended = stack.ended(arn)
+        assert ended.error == "RotationFailed"
+        assert "Discard New Key" in ended.states
+
+
+@contextmanager
+def health_url(consumer: Consumer) -> Iterator[str]:
+    """A URL that tells the consumer's health."""
+    server = serve_health(consumer)
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("scenario", scenario.names)
+def test_a_scenario_succeeds(running: dict[str, Future[None]], scenario: str) -> None:
+    running[scenario].result()
+
+
+def test_every_function_ran_and_none_was_denied_anything(
+    stack: Stack, running: dict[str, Future[None]]
+) -> None:
+    for future in running.values():
+        future.exception()
+    logs = stack.aws.client("logs")
+
+    def silent() -> list[str]:
+        return [
+            name
+            for name in FUNCTIONS
+            if not logs.filter_log_events(logGroupName=f"/aws/lambda/keyturn-{name}")["events"]
+        ]
+
+    eventually(lambda: not silent(), what=f"these functions run: {silent()}")
+    assert stack.denied() == []
+
+
+# --- not more: the roles themselves -------------------------------------------------------------
+
+Call = Callable[[Any], object]
+Clients = Callable[[str], Any]
+
+
+@contextmanager
+def acting_as(stack: Stack, role: str) -> Iterator[Clients]:
+    """Clients with the credentials of a role, which has to trust us for this moment."""
+    names = [
+        item["RoleName"]
+        for page in stack.iam.get_paginator("list_roles").paginate()
+        for item in page["Roles"]
+        if item["RoleName"].startswith(f"keyturn-{role}Role")
+    ]
+    assert len(names) == 1
+    found = stack.iam.get_role(RoleName=names[0])["Role"]
+    trust = found["AssumeRolePolicyDocument"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{stack.aws.account_id}:root"},
+        "Action": "sts:AssumeRole",
+    }
+    changed = {**trust, "Statement": [*trust["Statement"], statement]}
+    stack.iam.update_assume_role_policy(RoleName=names[0], PolicyDocument=json.dumps(changed))
+    try:
+        assumed = stack.aws.client("sts").assume_role(
+            RoleArn=found["Arn"], RoleSessionName=stack.PRETENDER
+        )["Credentials"]
+    finally:
+        stack.iam.update_assume_role_policy(RoleName=names[0], PolicyDocument=json.dumps(trust))
+    session = boto3.Session(
+        aws_access_key_id=assumed["AccessKeyId"],
+        aws_secret_access_key=assumed["SecretAccessKey"],
+        aws_session_token=assumed["SessionToken"],
+        region_name=stack.aws.region,
+    )
+
+    def client(name: str) -> Any:
+        make: Any = session.client
+        return make(name, endpoint_url=stack.aws.endpoint_url, config=client_config())
+
+    yield client
+
+
+def allowed(call: Callable[[], object]) -> bool:
+    """Whether IAM lets a call through (it may still fail for what it asks)."""
+    try:
+        call()
+    except ClientError as error:
+        return "AccessDenied" not in error.response["Error"]["Code"]
+    return True
+
+
+@dataclass(frozen=True)
+class Administrator:
+    """A user that this stack does not manage, with a secret below the stack's prefix."""
+
+    user: MachineUser
+
+    def state(self, stack: Stack) -> object:
+        """Everything of the user that could be touched."""
+        name = self.user.name
+        key = stack.iam.get_access_key_last_used(AccessKeyId=self.user.access_key_id)
+        return (
+            stack.keys(name),
+            stack.labels(name),
+            stack.tags(name),
+            stack.secrets.list_secret_version_ids(
+                SecretId=self.user.secret_name, IncludeDeprecated=True
+            )["Versions"],
+            stack.iam.list_user_tags(UserName=name)["Tags"],
+            stack.iam.list_attached_user_policies(UserName=name)["AttachedPolicies"],
+            key["AccessKeyLastUsed"],
+        )
+
+
+@pytest.fixture(scope="module")
+def administrator(stack: Stack) -> Administrator:
+    user = stack.user(f"admin-{uuid4().hex[:8]}", managed=False)
+    stack.off_limits.add(user.name)
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    stack.iam.put_user_policy(
+        UserName=user.name,
+        PolicyName="everything",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+    )
+    return Administrator(user)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_reaches_an_unmanaged_user(
+    stack: Stack, administrator: Administrator, role: str
+) -> None:
+    name, key = administrator.user.name, administrator.user.access_key_id
+    before = administrator.state(stack)
+    with acting_as(stack, role) as client:
+        iam = client("iam")
+        calls: dict[str, Callable[[], object]] = {
+            "create": lambda: iam.create_access_key(UserName=name),
+            "deactivate": lambda: iam.update_access_key(
+                UserName=name, AccessKeyId=key, Status="Inactive"
+            ),
+            "delete": lambda: iam.delete_access_key(UserName=name, AccessKeyId=key),
+            "list": lambda: iam.list_access_keys(UserName=name),
+            "last used": lambda: iam.get_access_key_last_used(AccessKeyId=key),
+            "tag": lambda: iam.tag_user(
+                UserName=name, Tags=[{"Key": "keyturn:managed", "Value": "test"}]
+            ),
+            "attach": lambda: iam.attach_user_policy(
+                UserName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"
+            ),
+            "put policy": lambda: iam.put_user_policy(
+                UserName=name, PolicyName="p", PolicyDocument="{}"
+            ),
+            "console": lambda: iam.get_login_profile(UserName=name),
+        }
+        assert [call for call, make in calls.items() if allowed(make)] == []
+    assert administrator.state(stack) == before
+
+
+@pytest.fixture(scope="module")
+def managed(stack: Stack) -> MachineUser:
+    return stack.user()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_power_over_keys_is_in_few_hands(
+    stack: Stack, managed: MachineUser, role: str
+) -> None:
+    unknown = "AKIANOSUCHKEY0000000"
+    with acting_as(stack, role) as client:
+        iam, secrets = client("iam"), client("secretsmanager")
+        calls: dict[str, tuple[set[str], Callable[[], object]]] = {
+            "create": (CREATORS, lambda: _created_and_deleted(stack, iam, managed.name)),
+            "switch": (
+                SWITCHERS,
+                lambda: iam.update_access_key(
+                    UserName=managed.name, AccessKeyId=unknown, Status="Inactive"
+                ),
+            ),
+            "delete": (
+                DELETERS,
+                lambda: iam.delete_access_key(UserName=managed.name, AccessKeyId=unknown),
+            ),
+            "read": (READERS, lambda: secrets.get_secret_value(SecretId=managed.secret_name)),
+            "tag a user": (
+                set(),
+                lambda: iam.tag_user(UserName=managed.name, Tags=[{"Key": "k", "Value": "v"}]),
+            ),
+            "delete a secret": (
+                set(),
+                lambda: secrets.delete_secret(SecretId=managed.secret_name),
+            ),
+            "open a secret": (
+                set(),
+                lambda: secrets.put_resource_policy(
+                    SecretId=managed.secret_name, ResourcePolicy="{}"
+                ),
+            ),
+            "read another secret": (
+                set(),
+                lambda: secrets.get_secret_value(SecretId=other_secret(stack)),
+            ),
+        }
+        found = {power for power, (_, call) in calls.items() if allowed(call)}
+    assert found == {power for power, (holders, _) in calls.items() if role in holders}
+
+
+def _created_and_deleted(stack: Stack, iam: Any, user: str) -> None:
+    made = iam.create_access_key(UserName=user)["AccessKey"]
+    stack.iam.delete_access_key(UserName=user, AccessKeyId=made["AccessKeyId"])
+
+
+def other_secret(stack: Stack) -> str:
+    """A secret outside of the stack's prefix; one for all tests."""
+    name = "database/password"
+    try:
+        stack.secrets.create_secret(Name=name, SecretString="{}")
+    except stack.secrets.exceptions.ResourceExistsException:
+        pass
+    return name
+
+
+def test_the_role_that_calls_health_urls_can_do_nothing(
+    stack: Stack, managed: MachineUser
+) -> None:
+    """What a hostile address could steal from it is worth nothing."""
+    with acting_as(stack, "CheckHealth") as client:
+        secret, user = {"SecretId": managed.secret_name}, {"UserName": managed.name}
+        machine = {"stateMachineArn": stack.rotate_arn}
+        calls: list[tuple[str, Callable[[Any], object]]] = [
+            ("iam", lambda iam: iam.list_users()),
+            ("iam", lambda iam: iam.get_user(**user)),
+            ("iam", lambda iam: iam.list_access_keys(**user)),
+            ("iam", lambda iam: iam.create_access_key(**user)),
+            ("secretsmanager", lambda secrets: secrets.list_secrets()),
+            ("secretsmanager", lambda secrets: secrets.describe_secret(**secret)),
+            ("secretsmanager", lambda secrets: secrets.get_secret_value(**secret)),
+            ("secretsmanager", lambda s: s.put_secret_value(**secret, SecretString="{}")),
+            ("stepfunctions", lambda sfn: sfn.list_executions(**machine)),
+            ("stepfunctions", lambda sfn: sfn.start_execution(**machine)),
+            ("lambda", lambda functions: functions.list_functions()),
+            ("lambda", lambda functions: functions.invoke(FunctionName="keyturn-IssueNewKey")),
+            ("s3", lambda s3: s3.list_buckets()),
+            ("sqs", lambda sqs: sqs.list_queues()),
+            (
+                "sns",
+                lambda sns: sns.publish(
+                    TopicArn=stack.outputs["NotificationTopicArn"], Message="m"
+                ),
+            ),
+            (
+                "events",
+                lambda events: events.put_events(
+                    Entries=[{"Source": "keyturn", "DetailType": "Key Rotated", "Detail": "{}"}]
+                ),
+            ),
+            ("cloudwatch", lambda cloudwatch: cloudwatch.describe_alarms()),
+            (
+                "logs",
+                lambda logs: logs.filter_log_events(
+                    logGroupName="/aws/lambda/keyturn-IssueNewKey"
+                ),
+            ),
+        ]
+        passed = [
+            f"{service} {index}"
+            for index, (service, call) in enumerate(calls)
+            if allowed(lambda call=call, service=service: call(client(service)))  # type: ignore[misc]
+        ]
+    assert passed == []
+
+
+# --- not more: the functions, invoked directly --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def held(stack: Stack) -> Iterator[tuple[MachineUser, str, str]]:
+    """A managed user with an open rotation: the user, the execution's ARN and its start time.
+
+    Who knows these can make a payload that passes for the holder of the claim.
+    """
+    user = stack.user()
+    arn = stack.start(user.name, force=True, timing={"pickupTimeoutSeconds": 600})
+    stack.reaches(arn, "Wait For Consumers")
+    started = iso(stack.machines.describe_execution(executionArn=arn)["startDate"])
+    mark = execution_mark(arn, datetime.fromisoformat(started))
+    assert stack.labels(user.name)["CLAIM"] == intent_version_id(mark)
+    yield user, arn, started
+    stack.rotate(user.name, action="BACK_OUT", timing={"backoutGraceSeconds": 1})
+
+
+def crafted(
+    stack: Stack, *, user: str, secret: str, arn: str, started: str, victim: MachineUser
+) -> Iterator[dict[str, Any]]:
+    """Payloads as the machines make them, with a user and a secret of the attacker's choice."""
+    now = datetime.now(UTC)
+    version = stack.labels(victim.name)["AWSCURRENT"]
+    policy = Policy(
+        pickup_timeout_seconds=60,
+        quiet_period_seconds=0,
+        coarseness_seconds=0,
+        lag_seconds=0,
+        watch_seconds=0,
+        backout_grace_seconds=0,
+        retention_seconds=0,
+        poll_min_seconds=1,
+        poll_max_seconds=1,
+        min_key_age_seconds=0,
+        unused_after_days=90,
+        fence_seconds=1,
+    )
+    polling = {"beganAt": iso(now), "polls": 1, "waitSeconds": 1}
+    rotation = Rotation(
+        user_name=user,
+        force=True,
+        policy=policy,
+        secret_name=secret,
+        old_access_key_id=victim.access_key_id,
+        old_version_id=version,
+        exposed_key_id=victim.access_key_id,
+        old_exposed=True,
+        new_access_key_id=victim.access_key_id,
+        new_version_id=version,
+        started_at=now,
+        deactivated_at=now,
+        restored_at=now,
+        probe_ended_at=now,
+    ).dump() | {"pickup": polling, "watch": polling, "back": polling}
+    inputs: list[dict[str, Any]] = [
+        {"userName": user, "force": True},
+        {"accessKeyId": victim.access_key_id, "mode": "EMERGENCY"},
+        {
+            "userName": user,
+            "oldAccessKeyId": victim.access_key_id,
+            "versionId": version.ljust(32, "0"),
+            "retentionSeconds": 0,
+        },
+    ]
+    for index, data in enumerate(inputs):
+        yield {
+            "rotation": {**rotation, "mode": "EMERGENCY" if index == 1 else "STANDARD"},
+            "context": {
+                "Execution": {"Id": arn, "StartTime": started, "Input": data, "RedriveCount": 0},
+                "State": {"Name": "Crafted", "EnteredTime": iso(now)},
+            },
+            "which": ("OLD", "NEW", "EXPOSED")[index],
+            "phase": "RETIRE",
+            "failure": None,
+            "closing": ("AttentionNeeded", "BackoutIncomplete", None)[index],
+        }
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != "StartBackOut"])
+@pytest.mark.parametrize("whose", ["both", "user", "secret"])
+def test_a_crafted_payload_does_not_reach_an_unmanaged_user(
+    stack: Stack,
+    administrator: Administrator,
+    held: tuple[MachineUser, str, str],
+    function: str,
+    whose: str,
+) -> None:
+    """Who may invoke a function directly still cannot use it against an administrator.
+
+    The payload names the administrator as the user, the administrator's secret, or both; the rest
+    passes for a running execution that holds a claim.
+    """
+    mine, arn, started = held
+    victim = administrator.user
+    payloads = crafted(
+        stack,
+        user=mine.name if whose == "secret" else victim.name,
+        secret=mine.secret_name if whose == "user" else victim.secret_name,
+        arn=arn,
+        started=started,
+        victim=victim,
+    )
+    invoke = stack.aws.client("lambda").invoke
+    before = administrator.state(stack)
+    mine_before = stack.keys(mine.name)
+    for payload in payloads:
+        answer = invoke(FunctionName=f"keyturn-{function}", Payload=json.dumps(payload))
+        text = answer["Payload"].read().decode()
+        assert victim.secret_access_key.get_secret_value() not in text
+        assert "UnexpectedFailure" not in text
+    assert administrator.state(stack) == before
+    assert stack.keys(mine.name) == mine_before
+
+
+def test_a_crafted_status_event_does_not_reach_an_unmanaged_user(
+    stack: Stack, administrator: Administrator
+) -> None:
+    dead = f"{stack.rotate_arn.replace(':stateMachine:', ':execution:')}:{uuid4()}"
+    event = {
+        "detail": {
+            "executionArn": dead,
+            "status": "ABORTED",
+            "input": json.dumps({"userName": administrator.user.name}),
+        }
+    }
+    before = administrator.state(stack)
+    stack.aws.client("lambda").invoke(
+        FunctionName="keyturn-StartBackOut", Payload=json.dumps(event)
+    )
+    from tests.scenarios import recovery_of  # noqa: PLC0415
+
+    assert stack.ended(recovery_of(stack, dead)).error == "RequestRejected"
+    assert administrator.state(stack) == before
+
+
+# --- the consumers' side ------------------------------------------------------------------------
+
+
+def test_a_consumer_reads_its_own_secret_and_no_other(stack: Stack) -> None:
+    """`alice` must not read the secret of `alice-bobxyz`, whose ARN begins like her secret's."""
+    alice = f"alice{uuid4().hex[:6]}"
+    users = [stack.user(name) for name in (alice, f"{alice}-bobxyz", f"{alice}-bobxy", f"{alice}x")]
+    for reader in users:
+        secrets = stack.aws.client(
+            "secretsmanager",
+            access_key_id=reader.access_key_id,
+            secret_access_key=reader.secret_access_key.get_secret_value(),
+        )
+        for owner in users:
+            arn = stack.secrets.describe_secret(SecretId=owner.secret_name)["ARN"]
+            for secret_id in (owner.secret_name, arn, arn[:-7]):
+                for call in (secrets.get_secret_value, secrets.describe_secret):
+                    may = allowed(lambda call=call, id_=secret_id: call(SecretId=id_))  # type: ignore[misc]
+                    assert may == (owner is reader), f"{reader.name} on {secret_id}"
+        for name, call in (
+            ("put", lambda: secrets.put_secret_value(SecretId=reader.secret_name, SecretString="")),
+            ("list", lambda: secrets.list_secrets()),
+        ):
+            assert not allowed(call), name

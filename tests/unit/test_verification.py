@@ -1,0 +1,306 @@
+"""The evidence rules, at their boundaries and for the worst data that AWS may give."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.rotation import Health, Polling, Rotation
+from keyturn.verification import (
+    Look,
+    Verdict,
+    is_consumer_use,
+    is_quiet,
+    judge_cutover,
+    judge_health_before_cutover,
+    judge_pickup,
+    judge_return,
+    observe,
+    watch_ends_at,
+)
+from keyturn.world import Key, LastUse
+from tests.unit.worlds import K1, K2, NOW, POLICY
+
+QUIET = POLICY.really_quiet_seconds
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def used(key_id: str, seconds_ago: float, service: str = "s3", *, active: bool = True) -> Key:
+    return Key(key_id, active, ago(8_640_000), LastUse(ago(seconds_ago), service, "eu-west-1"))
+
+
+def unused(key_id: str, age_seconds: float) -> Key:
+    return Key(key_id, True, ago(age_seconds), None)
+
+
+def rotation(**fields: object) -> Rotation:
+    base: dict[str, object] = {
+        "user_name": "u",
+        "policy": POLICY.model_copy(),
+        "secret_name": "machine-user/u",
+        "old_access_key_id": K1,
+        "new_access_key_id": K2,
+        "started_at": ago(700_000),
+        "probe_ended_at": ago(650_000),
+        "pickup": Polling(began_at=ago(3_600)),
+    }
+    return Rotation.model_validate(base | fields)
+
+
+def looked(found: Rotation, look: Look) -> Rotation:
+    found.seen = observe(found, look)
+    return found
+
+
+# --- whose use is it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("service", "after_probe_seconds", "consumer"),
+    [
+        ("s3", -5_000, True),
+        ("sts", 0, False),
+        ("sts", 900, False),
+        ("sts", 901, True),
+        ("secretsmanager", 5_000, False),
+    ],
+)
+def test_only_a_use_that_cannot_be_ours_counts(
+    service: str, after_probe_seconds: int, consumer: bool
+) -> None:
+    found = rotation(probe_ended_at=ago(10_000))
+    use = LastUse(ago(10_000 - after_probe_seconds), service, "eu-west-1")
+    assert is_consumer_use(use, found) is consumer
+
+
+def test_a_key_that_was_never_used_is_not_in_use() -> None:
+    assert not is_consumer_use(None, rotation())
+
+
+def test_an_sts_use_without_a_known_probe_is_not_a_consumers() -> None:
+    use = LastUse(NOW, "sts", "eu-west-1")
+    assert not is_consumer_use(use, rotation(probe_ended_at=None))
+
+
+def test_a_consumers_use_is_remembered_when_a_refresher_hides_it() -> None:
+    found = looked(rotation(), Look(NOW, None, used(K2, 60)))
+    found = looked(found, Look(NOW, None, used(K2, 10, "secretsmanager")))
+    assert found.seen.consumer_use is not None
+    assert found.seen.consumer_use.service == "s3"
+
+
+# --- quiet ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "quiet"), [(QUIET, True), (QUIET - 1, False)])
+def test_quiet_means_unused_for_the_period_and_all_that_the_data_may_lag(
+    seconds: int, quiet: bool
+) -> None:
+    assert is_quiet(used(K1, seconds), NOW, POLICY) is quiet
+    assert is_quiet(unused(K1, seconds), NOW, POLICY) is quiet
+
+
+def test_a_deleted_key_is_quiet() -> None:
+    assert is_quiet(None, NOW, POLICY)
+
+
+# --- pickup -----------------------------------------------------------------------------------
+
+
+def test_picked_up_when_the_new_key_is_used_and_the_old_one_quiet() -> None:
+    look = Look(NOW, used(K1, QUIET), used(K2, 60))
+    assert judge_pickup(looked(rotation(), look), look).verdict is Verdict.GO_ON
+
+
+@pytest.mark.parametrize(
+    ("look", "says"),
+    [
+        (Look(NOW, used(K1, QUIET), unused(K2, 60)), "no consumer"),
+        (Look(NOW, used(K1, QUIET - 1), used(K2, 60)), "too recently"),
+        (Look(NOW, used(K1, QUIET), used(K2, 60), alarming=["a"]), "alarms"),
+        (Look(NOW, used(K1, QUIET), used(K2, 60), alarms_unclear=["a"]), "alarms"),
+        (Look(NOW, used(K1, QUIET), used(K2, 60, "secretsmanager")), "no consumer"),
+    ],
+)
+def test_waits_while_evidence_is_missing_and_calls_a_person_or_goes_back_at_the_end(
+    look: Look, says: str
+) -> None:
+    waiting = judge_pickup(looked(rotation(), look), look)
+    assert waiting.verdict is Verdict.WAIT
+    assert says in waiting.reason
+    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    ended = judge_pickup(looked(late, look), look)
+    unused_new = late.seen.consumer_use is None
+    assert ended.verdict is (Verdict.BACK_OUT if unused_new else Verdict.ATTENTION)
+
+
+def test_no_way_back_to_an_old_key_that_somebody_deactivated() -> None:
+    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    for old in (used(K1, QUIET, active=False), None):
+        look = Look(NOW, old, unused(K2, 60))
+        assert judge_pickup(looked(late, look), look).verdict is Verdict.ATTENTION
+
+
+@pytest.mark.parametrize("new", [None, used(K2, 60, active=False)])
+def test_a_lost_new_key_leads_back_when_the_old_one_works(new: Key | None) -> None:
+    back = Look(NOW, used(K1, 60), new)
+    assert judge_pickup(looked(rotation(), back), back).verdict is Verdict.BACK_OUT
+    stuck = Look(NOW, used(K1, 60, active=False), new)
+    assert judge_pickup(looked(rotation(), stuck), stuck).verdict is Verdict.ATTENTION
+
+
+@given(
+    old_seconds=st.integers(0, 400_000),
+    new_seconds=st.integers(0, 400_000),
+    service=st.sampled_from(["s3", "sts", "secretsmanager"]),
+    waited=st.integers(0, 700_000),
+)
+def test_no_data_whatever_gets_past_a_key_that_is_not_quiet(
+    old_seconds: int, new_seconds: int, service: str, waited: int
+) -> None:
+    look = Look(NOW, used(K1, old_seconds), used(K2, new_seconds, service))
+    found = looked(rotation(pickup=Polling(began_at=ago(waited))), look)
+    if judge_pickup(found, look).verdict is Verdict.GO_ON:
+        assert old_seconds >= QUIET
+        assert service != "secretsmanager"
+
+
+@given(seconds=st.integers(0, 400_000), lag=st.integers(0, 400_000))
+def test_later_data_never_makes_a_key_quieter(seconds: int, lag: int) -> None:
+    later = POLICY.model_copy(update={"lag_seconds": POLICY.lag_seconds + lag})
+    if is_quiet(used(K1, seconds), NOW, later):
+        assert is_quiet(used(K1, seconds), NOW, POLICY)
+
+
+# --- health before the cutover ------------------------------------------------------------------
+
+
+def with_health(good: bool | None, waited: int) -> Rotation:
+    found = rotation(pickup=Polling(began_at=ago(waited)))
+    found.policy.health_url = "https://example.com/health"
+    found.seen.health = None if good is None else Health(good=good, status=200 if good else 503)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("good", "waited", "verdict"),
+    [
+        (True, 0, Verdict.GO_ON),
+        (False, 0, Verdict.WAIT),
+        (None, 0, Verdict.WAIT),
+        (False, POLICY.pickup_timeout_seconds, Verdict.ATTENTION),
+    ],
+)
+def test_ill_consumers_are_not_cut_over(good: bool | None, waited: int, verdict: Verdict) -> None:
+    assert judge_health_before_cutover(with_health(good, waited), NOW).verdict is verdict
+
+
+def test_without_a_health_url_nothing_is_asked() -> None:
+    assert judge_health_before_cutover(rotation(), NOW).verdict is Verdict.GO_ON
+
+
+# --- the watch --------------------------------------------------------------------------------
+
+
+def watching(deactivated_seconds_ago: int, **fields: object) -> Rotation:
+    return rotation(deactivated_at=ago(deactivated_seconds_ago), **fields)
+
+
+def test_the_watch_covers_one_and_a_half_of_the_longest_interval_seen() -> None:
+    found = watching(0)
+    assert watch_ends_at(found) == NOW + timedelta(seconds=POLICY.watch_seconds)
+    first = looked(found, Look(ago(0), used(K1, 200_000), None))
+    second = looked(first, Look(NOW, used(K1, 100_000), None))
+    assert second.seen.longest_interval_seconds == 100_000
+    assert watch_ends_at(second) == NOW + timedelta(seconds=150_000)
+
+
+@pytest.mark.parametrize(
+    ("waited", "new", "verdict"),
+    [
+        (10, used(K2, 5), Verdict.WAIT),
+        (POLICY.watch_seconds - 1, used(K2, 5), Verdict.WAIT),
+        (POLICY.watch_seconds, used(K2, 5), Verdict.GO_ON),
+        (POLICY.watch_seconds, used(K2, POLICY.watch_seconds), Verdict.SILENT),
+        (POLICY.watch_seconds, unused(K2, 700_000), Verdict.SILENT),
+        (10, None, Verdict.BACK_OUT),
+        (10, used(K2, 5, active=False), Verdict.BACK_OUT),
+    ],
+)
+def test_the_watch_ends_well_only_with_a_use_after_the_deactivation(
+    waited: int, new: Key | None, verdict: Verdict
+) -> None:
+    look = Look(NOW, used(K1, 200_000, active=False), new)
+    assert judge_cutover(looked(watching(waited), look), look).verdict is verdict
+
+
+def test_an_alarm_goes_back_at_once_and_an_unclear_one_is_not_success() -> None:
+    alarming = Look(NOW, None, used(K2, 5), alarming=["errors"])
+    assert judge_cutover(looked(watching(10), alarming), alarming).verdict is Verdict.BACK_OUT
+    unclear = Look(NOW, None, used(K2, 5), alarms_unclear=["errors"])
+    ended = watching(POLICY.watch_seconds)
+    assert judge_cutover(looked(ended, unclear), unclear).verdict is Verdict.SILENT
+
+
+@pytest.mark.parametrize(
+    ("bad", "waited", "verdict"),
+    [
+        (1, 10, Verdict.WAIT),
+        (1, POLICY.watch_seconds, Verdict.WAIT),
+        (2, 10, Verdict.BACK_OUT),
+        (0, POLICY.watch_seconds, Verdict.GO_ON),
+    ],
+)
+def test_two_bad_answers_in_a_row_go_back_and_one_is_looked_at_again(
+    bad: int, waited: int, verdict: Verdict
+) -> None:
+    look = Look(NOW, None, used(K2, 5))
+    found = looked(watching(waited), look)
+    found.seen.bad_health_in_a_row = bad
+    found.seen.health = Health(good=bad == 0, problem="no answer (ConnectTimeout)")
+    assert judge_cutover(found, look).verdict is verdict
+
+
+# --- the return -------------------------------------------------------------------------------
+
+GRACE, LATE = POLICY.backout_grace_seconds, POLICY.lateness_seconds
+
+
+def returning(restored_seconds_ago: int, **fields: object) -> Rotation:
+    return rotation(restored_at=ago(restored_seconds_ago), **fields)
+
+
+@pytest.mark.parametrize(
+    ("since", "new", "verdict"),
+    [
+        (GRACE - 1, unused(K2, 60), Verdict.WAIT),
+        (GRACE, unused(K2, 60), Verdict.WAIT),
+        (GRACE + LATE, unused(K2, 60), Verdict.GO_ON),
+        (GRACE + LATE, used(K2, 650_000, "sts"), Verdict.GO_ON),
+        (GRACE + LATE, used(K2, 60), Verdict.WAIT),
+        (QUIET, used(K2, QUIET), Verdict.GO_ON),
+        (QUIET, used(K2, QUIET - 1), Verdict.WAIT),
+        (GRACE + QUIET + POLICY.poll_max_seconds, used(K2, 60), Verdict.ATTENTION),
+        (0, None, Verdict.GO_ON),
+        (0, used(K2, 60, active=False), Verdict.GO_ON),
+    ],
+)
+def test_the_new_key_goes_only_when_nobody_needs_it(
+    since: int, new: Key | None, verdict: Verdict
+) -> None:
+    look = Look(NOW, used(K1, 60), new)
+    assert judge_return(looked(returning(since), look), look).verdict is verdict
+
+
+def test_a_probe_of_a_dead_execution_may_have_been_a_consumer() -> None:
+    look = Look(NOW, used(K1, 60), used(K2, 60_000, "sts"))
+    certain = returning(GRACE + LATE, probe_ended_at=ago(60_000))
+    assert judge_return(looked(certain, look), look).verdict is Verdict.GO_ON
+    uncertain = returning(GRACE + LATE, probe_ended_at=ago(60_000), probe_certain=False)
+    assert judge_return(looked(uncertain, look), look).verdict is Verdict.WAIT
