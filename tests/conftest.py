@@ -24,3 +24,4 @@ def stack() -> Iterator[Stack]:
         yield deployed
         # Here, so that it covers whatever this process did with the stack.
         deployed.assert_nothing_leaked()
+        deployed.assert_nothing_denied()

@@ -21,8 +21,9 @@ FIELDS = {
     "secretArn",
     "evidence",
 }
-# In the order in which they can come.
-TIMES = ("startedAt", "provenAt", "publishedAt", "deactivatedAt", "reactivatedAt", "endedAt")
+# In the order in which they can come. A resumed rotation may tell of a deactivation that another
+# execution made before this one started.
+TIMES = ("provenAt", "publishedAt", "deactivatedAt", "reactivatedAt", "endedAt")
 ISO_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 # Until its fence is over, a dead execution's claim makes a ROTATE answer with these words.
@@ -59,6 +60,7 @@ def assert_outcome(
     assert result["userName"] == user, told
     moments = [_moment(result[name]) for name in TIMES if name in result]
     assert all(one <= other for one, other in pairwise(moments)), told
+    assert _moment(result["startedAt"]) <= moments[-1], told
 
 
 def _moment(text: str) -> datetime:

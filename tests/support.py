@@ -184,6 +184,14 @@ class Stack:
             if "stateEnteredEventDetails" in event
         ]
 
+    def entered(self, arn: str, state: str) -> datetime:
+        """Return when an execution first entered a state."""
+        return next(
+            event["timestamp"]
+            for event in self.history(arn)
+            if event.get("stateEnteredEventDetails", {}).get("name") == state
+        )
+
     def history(self, arn: str) -> list[dict[str, Any]]:
         """Return an execution's history."""
         pages = self.machines.get_paginator("get_execution_history").paginate(executionArn=arn)
@@ -233,15 +241,33 @@ class Stack:
         """Search everything that is left behind for every secret access key."""
         return sweep(self.aws, self.inbox, [key.get_secret_value() for key in self.created])
 
-    def denied(self) -> list[str]:
-        """Return the calls that IAM denied to Keyturn's own roles, as "role action about"."""
-        return [
-            f"{call.principal.split('/')[1]} {call.service}:{call.action} about {call.about}"
+    def assert_nothing_denied(self) -> None:
+        """Fail when IAM denied Keyturn's own roles a call about a user that is theirs to work on.
+
+        Asking for the use of a key that does not exist is answered with AccessDenied, too.
+        """
+        managed = {
+            user["UserName"]
+            for page in self.iam.get_paginator("list_users").paginate()
+            for user in page["Users"]
+            for tag in self.iam.list_user_tags(UserName=user["UserName"])["Tags"]
+            if tag == {"Key": "keyturn:managed", "Value": PARAMETERS["ManagedTagValue"]}
+        }
+        injected = self.aws.control.faults_fired()
+        denied = [
+            f"{call.service}:{call.action} to {call.principal.split('/')[1]}"
             for call in self.aws.control.calls(principal=":assumed-role/keyturn-")
-            if ("AccessDenied" in call.error or "Authorization" in call.error)
+            if call.error.startswith(("AccessDenied", "AuthorizationError"))
+            and call.action != "GetAccessKeyLastUsed"
             and self.PRETENDER not in call.principal
+            and managed & set(call.about)
             and not self.off_limits & set(call.about)
+            and not any(
+                fired.principal == call.principal and abs(fired.time - call.time) < 5
+                for fired in injected
+            )
         ]
+        assert not denied, f"IAM denied {', '.join(sorted(set(denied)))}"
 
     def assert_nothing_leaked(self) -> None:
         """Fail when a secret is anywhere but in Secrets Manager, or a key id where people look."""

@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 from localaws import LocalAws
 
-
 KEY_ID = re.compile(r"\bAKIA[A-Z0-9]{16}")
 
 

@@ -34,8 +34,8 @@ Everything runs on this computer: no AWS account is needed, nothing leaves it.
 
   storefront  Its program storefront-web re-reads its secret, as it should.
               The rotation must end ROTATED, without one failed call.
-  reporting   So does reporting-web, but {STRAGGLER.name} never does. It calls only
-              every {STRAGGLER.interval_seconds:g} s: its old key looks quiet, and is switched off.
+  reporting   So does reporting-web, but {STRAGGLER.name} never does. It calls
+              every {STRAGGLER.interval_seconds:g} s only: its key looks quiet, and is switched off.
               Keyturn must notice, go back to the old key, and end BACKED_OUT.
 
 Days are shrunk to seconds here ({QUIET_SECONDS} s without a call count as quiet).
@@ -135,7 +135,7 @@ def _in_words(user: UserSeen) -> list[str]:
     for consumer in user.consumers:
         name, key = consumer.role.name, masked(consumer.access_key_id)
         if not consumer.errors:
-            lines.append(f"{name} made {consumer.calls} calls and none failed; it uses {key}.")
+            lines.append(f"{name} made {consumer.calls} calls, none failed; it uses {key}.")
         elif consumer.failing_since is None:
             lines.append(
                 f"{name} lost {consumer.errors} of {consumer.calls + consumer.errors} calls and "

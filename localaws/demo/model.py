@@ -30,6 +30,15 @@ def scrubbed(text: str) -> str:
     return _KEY_ID.sub(lambda found: masked(found[0]), text)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "call"), counted(0, "error")
+    ('1 call', '0 errors')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 class Kind(StrEnum):
     """What a line of the story is about; the view colours by it."""
 
@@ -124,6 +133,7 @@ class UserSeen:
     execution_arn: str = ""
     state: str = "(not started)"
     state_since: float = 0
+    """Unix time; the turns of a waiting loop count together."""
     waits_for: str = ""
     deactivated_at: float | None = None
     reactivated_at: float | None = None

@@ -10,12 +10,13 @@ from typing import Protocol
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from localaws.demo.model import ConsumerSeen, Ended, Kind, Moment, UserSeen, masked
+from localaws.demo.model import ConsumerSeen, Ended, Kind, Moment, UserSeen, counted, masked
 
 STYLES = {
     Kind.STATE: "",
@@ -138,12 +139,12 @@ def panels(users: list[UserSeen], began: float) -> RenderableType:
     """Return one panel for each user."""
     now = time.time()
     clock = Text(f"{now - began:.0f} s since the start; Ctrl-C stops everything", style="dim")
-    return Group(*(_panel(user, now) for user in users), clock)
+    return Constrain(Group(*(_panel(user, now) for user in users), clock), WIDEST)
 
 
 def _panel(user: UserSeen, now: float) -> Panel:
     facts = Table.grid(padding=(0, 1))
-    facts.add_column(style="dim", width=6)
+    facts.add_column(style="dim", width=7)
     facts.add_column()
     facts.add_row("state", _state_of(user, now))
     facts.add_row("", Text(user.ended.reason if user.ended else user.waits_for, style="italic"))
@@ -160,7 +161,6 @@ def _panel(user: UserSeen, now: float) -> Panel:
         title=Text(f"machine user {user.role.name}", style="bold"),
         title_align="left",
         border_style=border,
-        width=None,
     )
 
 
@@ -197,8 +197,8 @@ def _consumer_cells(consumer: ConsumerSeen) -> list[Text]:
     return [
         Text(consumer.role.name, style="bold"),
         Text(f"uses {masked(consumer.access_key_id)}"),
-        Text(f"{consumer.calls} calls"),
-        Text(f"{consumer.errors} errors", style="bold red" if consumer.errors else "green"),
+        Text(counted(consumer.calls, "call")),
+        Text(counted(consumer.errors, "error"), style="bold red" if consumer.errors else "green"),
         Text(health, style="bold red" if consumer.health != 200 else "green"),
         Text(error, style="bold red" if failing else "green"),
     ]
@@ -206,7 +206,7 @@ def _consumer_cells(consumer: ConsumerSeen) -> list[Text]:
 
 def summary(users: list[UserSeen], began: float, *, plain: bool) -> Table:
     """Return the table of how everything ended: a column for each user."""
-    table = Table(box=box.ASCII2 if plain else box.ROUNDED, width=None, show_lines=False)
+    table = Table(box=box.ASCII2 if plain else box.ROUNDED)
     table.add_column("")
     for user in users:
         table.add_column(user.role.name, overflow="fold")

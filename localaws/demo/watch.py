@@ -113,12 +113,13 @@ class Watcher:
         state = event["stateEnteredEventDetails"]["name"]
         if state.endswith("?"):  # a Choice takes no time
             return []
-        user.state, user.state_since = state, at
+        user.state = state
         if event["type"] in END_STATES:
             return []  # told with the outcome
         if state in QUIET_STATES or (user.role.name, state) in self._told_states:
             return []  # a further turn of a loop: what it waits for is what its last look said
         self._told_states.add((user.role.name, state))
+        user.state_since = at
         user.waits_for = GLOSSES.get(state, "")
         gloss = f" {GLOSSES[state]}" if state in GLOSSES else ""
         return [Moment(at, user.role.name, f"[{state}]{gloss}", Kind.STATE)]

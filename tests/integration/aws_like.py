@@ -112,19 +112,21 @@ def _as_aws(original: Any, client: Any, operation: str, params: Params) -> Any:
         if held is not None:
             if held.get("secret_string") != params.get("SecretString"):
                 raise refusal("ResourceExistsException", "You can't use ClientRequestToken")
-            for stage in params["VersionStages"]:  # a replay adds its labels
-                for version in _versions(params["SecretId"]).values():
-                    if stage in version["version_stages"]:
-                        version["version_stages"].remove(stage)
-                held["version_stages"].append(stage)
+            _take_off(params)
+            held["version_stages"].extend(params["VersionStages"])  # a replay adds its labels
             return {"VersionId": params["ClientRequestToken"]}
+        _take_off(params)
         params = {**params, "VersionStages": list(params["VersionStages"])}
     if operation == "UpdateSecretVersionStage":
         _compare(params)
     if operation == "GetCallerIdentity":
         return _identity(original, client, operation, params)
     try:
-        return original(client, operation, params)
+        answer = original(client, operation, params)
+        if operation == "CreateAccessKey":  # IAM gives creation dates in whole seconds
+            for key in iam_backends[ACCOUNT]["aws"].users[params["UserName"]].access_keys:
+                key.create_date = key.create_date.replace(microsecond=0)
+        return answer
     except ClientError as error:
         unknown_key = operation == "GetAccessKeyLastUsed"
         if unknown_key and error.response["Error"]["Code"] == "NoSuchEntity":
@@ -135,6 +137,14 @@ def _as_aws(original: Any, client: Any, operation: str, params: Params) -> Any:
 def _versions(secret_id: str) -> dict[str, Any]:
     secrets = secretsmanager_backends[ACCOUNT][REGION].secrets
     return secrets[secret_id].versions if secret_id in secrets else {}
+
+
+def _take_off(params: Params) -> None:
+    """A label is on one version only: putting it moves it."""
+    for version in _versions(params["SecretId"]).values():
+        version["version_stages"] = [
+            stage for stage in version["version_stages"] if stage not in params["VersionStages"]
+        ]
 
 
 def _compare(params: Params) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,14 @@ def _forget_clients() -> None:
     for client in vars(calls).values():
         if isinstance(client, functools._lru_cache_wrapper):
             client.cache_clear()
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the handlers log."""
+    text = io.StringIO()
+    monkeypatch.setattr(entry.logger.registered_handler, "stream", text)
+    return text
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -54,11 +55,12 @@ def failing(act: Any) -> Any:
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_is_reported_by_type_and_place_and_never_by_value(
-    name: str, capsys: pytest.CaptureFixture[str]
+    name: str, logged: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UnexpectedFailure, match=f"^{name} at .*a defect of Keyturn$") as failure:
         failing(DEFECTS[name])(EXECUTION.payload(), CONTEXT)
-    reported = str(failure.value) + "".join(capsys.readouterr())
+    reported = str(failure.value) + logged.getvalue() + "".join(capsys.readouterr())
+    assert "unexpected failure" in reported
     assert SECRET not in reported
     assert failure.value.__cause__ is None
     assert failure.value.__suppress_context__
@@ -95,17 +97,17 @@ def test_an_error_on_purpose_leaves_under_its_own_name(kind: type[KeyturnError])
     assert type(raised.value) is kind
 
 
-def test_logs_mask_key_ids_and_hold_no_event(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_mask_key_ids_and_hold_no_event(logged: io.StringIO) -> None:
     def act() -> None:
         raise RequestRejected(f"AWSCURRENT is on {KEY_ID}-{'0' * 32}")
 
     execution = Execution(EXECUTION.arn, {"userName": "ci", "reason": SECRET})
     with pytest.raises(RequestRejected):
         failing(act)(execution.payload(), CONTEXT)
-    lines = capsys.readouterr().out
-    logged = next(json.loads(line) for line in lines.splitlines() if "RequestRejected" in line)
-    assert logged["message"] == f"AWSCURRENT is on ...MPLE-{'0' * 32}"
-    assert logged["execution"] == EXECUTION.arn
+    lines = logged.getvalue()
+    line = json.loads(lines)
+    assert line["message"] == f"AWSCURRENT is on ...MPLE-{'0' * 32}"
+    assert (line["error"], line["execution"]) == ("RequestRejected", EXECUTION.arn)
     assert KEY_ID not in lines
     assert SECRET not in lines
 
@@ -119,12 +121,14 @@ def test_calls_and_errors_are_counted_by_step(capsys: pytest.CaptureFixture[str]
     assert counted["Step"] == "test_entry"
 
 
-def test_the_next_call_logs_nothing_of_the_last_one(capsys: pytest.CaptureFixture[str]) -> None:
-    handler = state_function(lambda event: Answer("DONE"))
-    handler(EXECUTION.payload(), CONTEXT)
-    capsys.readouterr()
-    framed("somewhere", lambda data: {})({}, CONTEXT)
-    assert EXECUTION.arn not in capsys.readouterr().out
+def test_the_next_call_logs_nothing_of_the_last_one(logged: io.StringIO) -> None:
+    state_function(lambda event: Answer("DONE"))(EXECUTION.payload(), CONTEXT)
+    assert EXECUTION.arn in logged.getvalue()
+    logged.truncate(0)
+    with pytest.raises(UnexpectedFailure):
+        framed("somewhere", lambda data: {}["x"])({}, CONTEXT)
+    assert "unexpected failure" in logged.getvalue()
+    assert EXECUTION.arn not in logged.getvalue()
 
 
 def test_a_rotation_that_names_somebody_elses_secret_is_refused() -> None:

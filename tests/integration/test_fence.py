@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -50,7 +51,7 @@ ARGUMENTS: dict[str, Any] = {
     "active": False,
     "cause": "cause",
     "data": {},
-    "error": KeyturnError("x"),
+    "error": ClientError({"Error": {"Code": "X"}}, "Y"),
     "execution_arn": f"arn:aws:states:us-east-1:{ACCOUNT}:execution:rotate:x",
     "expected": "a" * 32,
     "give_up_after_seconds": 0,
@@ -84,29 +85,21 @@ def call(function: Callable[..., Any]) -> None:
             keywords[name] = ARGUMENTS[name]
         else:
             positional.append(ARGUMENTS[name])
-    if name_of(function) == "keyturn.aws.calls.error_code":
-        positional = [ClientError({"Error": {"Code": "X"}}, "Y")]
     function(*positional, **keywords)
-
-
-def name_of(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__name__}"
 
 
 def changed(account: Account) -> list[str]:
     return [name for name in account.wire.operations if not name.startswith(READ_ONLY)]
 
 
-@pytest.mark.parametrize(("name", "function"), functions(), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize("name", dict(functions()))
 def test_without_an_open_fence_no_adapter_function_changes_anything(
-    account: Account, name: str, function: Callable[..., Any]
+    account: Account, name: str
 ) -> None:
     account.rotatable()
     account.wire.forget()
-    try:
-        call(function)
-    except KeyturnError:
-        pass
+    with contextlib.suppress(KeyturnError):
+        call(dict(functions())[name])
     if name in NEEDS_NO_FENCE:
         assert changed(account)
     else:

@@ -1,20 +1,247 @@
-"""Issue New Key and what comes before it: the request, the claim, the store."""
+"""Check Request and Issue New Key: whatever is lost or repeated, one key is issued or none."""
 
 from __future__ import annotations
 
-from tests.integration.account import Account
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keyturn.errors import AwsRefused, AwsThrottled, RequestRejected
+from tests.integration.account import PREFIX, Account, Execution
+from tests.integration.aws_like import Fault, after, echoes, loses_answer, refuses
 
 
-def test_smoke(account: Account) -> None:
-    old = account.rotatable()
+@pytest.fixture
+def checked(account: Account) -> Execution:
+    """An execution whose request was checked."""
+    account.rotatable()
     execution = account.execution()
     assert execution.call("check_request")["verdict"] == "ISSUE"
-    print(account.wire.operations)
-    answer = execution.call("issue_new_key")
-    assert answer["verdict"] == "ISSUED"
-    print(account.labels(), account.keys(), old)
-    print(
-        execution.until("prove_new_key", "publish_new_key")["verdict"],
-        account.labels(),
-        account.slept,
+    account.wire.forget()
+    return execution
+
+
+def changes(account: Account) -> list[str]:
+    return [
+        name for name in account.wire.operations if not name.startswith(("Get", "List", "Describe"))
+    ]
+
+
+class TestCheckRequest:
+    def test_it_changes_nothing(self, account: Account) -> None:
+        account.rotatable()
+        account.wire.forget()
+        account.execution().call("check_request")
+        assert changes(account) == ["StartExecution"]
+
+    def test_a_rejection_is_an_answer_and_writes_nothing(self, account: Account) -> None:
+        account.user(managed=False)
+        answer = account.execution().call("check_request")
+        assert answer["verdict"] == "REJECT"
+        assert answer["result"]["outcome"] == "REJECTED"
+        assert "not managed" in answer["result"]["reason"]
+        assert changes(account)[-1] == "StartExecution"
+
+    @pytest.mark.parametrize(
+        "given", [[], "ci", None, {}, {"userName": 7}, {"userName": "ci", "colour": "red"}]
     )
+    def test_any_input_is_answered(self, account: Account, given: Any) -> None:
+        execution = account.execution()
+        execution.input = given
+        answer = execution.call("check_request")
+        assert answer["verdict"] == "REJECT"
+        assert answer["result"]["reason"]
+
+    def test_the_owner_of_a_key_is_looked_up(self, account: Account) -> None:
+        key = account.rotatable("robot")
+        answer = account.execution(accessKeyId=key.id).call("check_request")
+        assert answer["rotation"]["userName"] == "robot"
+
+    def test_the_users_name_is_taken_from_iam(self, account: Account) -> None:
+        """Names are unique regardless of case, and the secret is named as IAM spells it."""
+        account.user("ci", path="/machine/")
+        account.key()
+        answer = account.execution().call("check_request")
+        assert answer["rotation"]["secretName"] == PREFIX + "ci"
+
+    def test_a_path_outside_of_the_managed_one_is_rejected(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        account.rotatable()
+        monkeypatch.setenv("MANAGED_USER_PATH", "/machine/")
+        assert account.execution().call("check_request")["verdict"] == "REJECT"
+
+    def test_alarms_that_do_not_exist_are_named(self, account: Account) -> None:
+        account.rotatable()
+        account.secrets.tag_resource(
+            SecretId=PREFIX + "ci", Tags=[{"Key": "keyturn:alarm-1", "Value": "gone"}]
+        )
+        answer = account.execution().call("check_request")
+        assert answer["verdict"] == "REJECT"
+        assert "gone" in answer["result"]["reason"]
+
+    def test_aws_not_answering_is_an_error_and_no_decision(self, account: Account) -> None:
+        account.rotatable()
+        account.wire.next("GetAccessKeyLastUsed", refuses("Throttling"))
+        with pytest.raises(AwsThrottled):
+            account.execution().call("check_request")
+
+
+class TestIssuing:
+    def test_a_key_is_stored_and_only_its_ids_leave(
+        self, account: Account, checked: Execution
+    ) -> None:
+        old = account.labels()["AWSCURRENT"]
+        answer = checked.call("issue_new_key")
+
+        new, version = answer["rotation"]["newAccessKeyId"], answer["rotation"]["newVersionId"]
+        assert answer["verdict"] == "ISSUED"
+        assert version == f"{new}-{checked.mark}"
+        labels = account.labels()
+        assert (labels["AWSCURRENT"], labels["AWSPENDING"]) == (old, version)
+        value = account.value(version)
+        assert value["Version"] == 1
+        assert value["AccessKeyId"] == new
+        assert value["UserName"] == "ci"
+        assert value["ExecutionArn"] == checked.arn
+        assert value["Replaces"] == answer["rotation"]["oldAccessKeyId"]
+        assert value["SecretAccessKey"] not in json.dumps(answer)
+        assert set(account.keys().values()) == {"Active"}
+
+    def test_run_twice_it_changes_nothing_the_second_time(
+        self, account: Account, checked: Execution
+    ) -> None:
+        before = json.loads(json.dumps(checked.rotation))
+        first = checked.call("issue_new_key")
+        labels, keys = account.labels(), account.keys()
+        account.wire.forget()
+        checked.rotation = before
+        second = checked.call("issue_new_key")
+        assert changes(account) == []
+        assert (account.labels(), account.keys()) == (labels, keys)
+        assert second["rotation"]["newVersionId"] == first["rotation"]["newVersionId"]
+
+    def test_a_first_key_for_a_user_without_one(self, account: Account) -> None:
+        account.user()
+        execution = account.execution()
+        answer = execution.until("check_request", "issue_new_key")
+        assert answer["rotation"]["oldAccessKeyId"] is None
+        assert list(account.keys()) == [answer["rotation"]["newAccessKeyId"]]
+        # The intent was the secret's first version; it is not what consumers are given.
+        assert account.labels()["AWSPENDING"] == answer["rotation"]["newVersionId"]
+
+    @pytest.mark.parametrize(
+        ("fault", "kind"),
+        [
+            (refuses("EncryptionFailure"), AwsRefused),
+            (refuses("ThrottlingException"), AwsThrottled),
+            (refuses("InternalServiceError", status=500), AwsThrottled),
+        ],
+    )
+    def test_a_key_that_cannot_be_stored_is_deleted(
+        self, account: Account, checked: Execution, fault: Fault, kind: type[Exception]
+    ) -> None:
+        keys = account.keys()
+        account.wire.next("PutSecretValue", lambda act: act(), fault)
+        with pytest.raises(kind, match="PutSecretValue"):
+            checked.call("issue_new_key")
+        assert account.keys() == keys
+        assert "AWSPENDING" not in account.labels()
+
+    @pytest.mark.parametrize("fault", [loses_answer, echoes("ResourceExistsException")])
+    def test_a_lost_answer_to_the_store_is_settled_by_looking(
+        self, account: Account, checked: Execution, fault: Fault
+    ) -> None:
+        account.wire.next("PutSecretValue", lambda act: act(), fault)
+        answer = checked.call("issue_new_key")
+        assert account.labels()["AWSPENDING"] == answer["rotation"]["newVersionId"]
+        assert account.wire.operations.count("PutSecretValue") == 2
+
+    @pytest.mark.parametrize("with_key", [True, False])
+    def test_a_lost_answer_to_create_access_key_leaves_no_orphan(
+        self, account: Account, with_key: bool
+    ) -> None:
+        if with_key:
+            account.rotatable()
+        else:
+            account.user()
+        keys = account.keys()
+        execution = account.execution()
+        execution.call("check_request")
+        account.wire.next("CreateAccessKey", loses_answer)
+        with pytest.raises(AwsThrottled, match="CreateAccessKey: no answer"):
+            execution.call("issue_new_key")
+        (orphan,) = set(account.keys()) - set(keys)
+
+        answer = execution.call("issue_new_key")
+        assert orphan not in account.keys()
+        assert set(account.keys()) == {*keys, answer["rotation"]["newAccessKeyId"]}
+
+    def test_a_key_that_was_there_before_is_never_taken_for_an_orphan(
+        self, account: Account
+    ) -> None:
+        account.rotatable()
+        stranger = account.key(days_old=1)
+        answer = account.execution().call("check_request")
+        assert answer["verdict"] == "REJECT"
+        assert stranger.id[-4:] in answer["result"]["reason"]
+        assert stranger.id in account.keys()
+
+    def test_who_loses_the_race_changes_nothing(self, account: Account) -> None:
+        account.rotatable()
+        first, second = account.execution(), account.execution()
+        for execution in (first, second):
+            execution.call("check_request")
+        # The second one issues between the first one's intent and its compare-and-swap.
+        account.wire.next(
+            "UpdateSecretVersionStage", after(lambda: second.call("issue_new_key") and None)
+        )
+        with pytest.raises(RequestRejected):
+            first.call("issue_new_key")
+        assert len(account.keys()) == 2
+        assert second.mark in account.labels()["AWSPENDING"]
+
+    def test_who_comes_later_is_rejected(self, account: Account, checked: Execution) -> None:
+        checked.call("issue_new_key")
+        later = account.execution()
+        answer = later.call("check_request")
+        assert answer["verdict"] == "REJECT"
+        assert checked.arn in answer["result"]["reason"]
+        later.rotation = checked.rotation
+        with pytest.raises(RequestRejected):
+            later.call("issue_new_key")
+
+    def test_the_key_of_an_earlier_rotation_makes_room(self, account: Account) -> None:
+        account.rotatable()
+        retained = account.key()
+        account.iam.update_access_key(UserName="ci", AccessKeyId=retained.id, Status="Inactive")
+        account.secrets.tag_resource(
+            SecretId=PREFIX + "ci",
+            Tags=[
+                {"Key": "keyturn:deactivated-key", "Value": retained.id},
+                {"Key": "keyturn:deactivated-at", "Value": "2026-01-01T00:00:00.000Z"},
+            ],
+        )
+        answer = account.execution().until("check_request", "issue_new_key")
+        assert retained.id not in account.keys()
+        assert retained.id not in json.dumps(answer["rotation"]["seen"]["notes"])
+        tags = account.secrets.describe_secret(SecretId=PREFIX + "ci").get("Tags", [])
+        assert tags == []
+
+    def test_a_dead_executions_orphan_goes_with_the_take_over(self, account: Account) -> None:
+        account.rotatable()
+        dead = account.execution()
+        dead.call("check_request")
+        account.wire.next("CreateAccessKey", loses_answer)
+        with pytest.raises(AwsThrottled):
+            dead.call("issue_new_key")
+        account.dies(dead, ago=timedelta(seconds=-60))  # it created the key before it died
+        heir = account.execution(userName="ci", action="BACK_OUT")
+        heir.call("check_request")
+        account.dies(dead, ago=timedelta(seconds=0))
+        found = account.look(heir.mark).claim
+        assert found is not None
+        assert found.free_at is not None
+        assert found.free_at > datetime.now(UTC)

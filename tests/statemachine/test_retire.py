@@ -282,7 +282,7 @@ def a_dead_retirements_claim_is_taken_over_by_the_next_retirement(stack: Stack) 
 
 @scenario
 def a_retirement_takes_no_claim_of_a_dead_rotation(stack: Stack) -> None:
-    """A dead, undecided rotation may need the old key: only BACK_OUT or ROTATE may go on from it."""
+    """A dead, undecided rotation may need the old key: BACK_OUT and ROTATE may go on from it."""
     with rotated(stack) as done:
         started = datetime.now(UTC)
         newer = stack.start(done.user, force=True)

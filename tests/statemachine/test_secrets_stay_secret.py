@@ -49,9 +49,7 @@ def test_nothing_leaks(stack: Stack) -> None:
     ended = stack.rotate(user.name, reason="for the sweep")
     assert ended.result["outcome"] == "ISSUED"
     assert stack.inbox.told(ended.arn)
-    value = json.loads(
-        stack.secrets.get_secret_value(SecretId=user.secret_name)["SecretString"]
-    )
+    value = json.loads(stack.secrets.get_secret_value(SecretId=user.secret_name)["SecretString"])
     assert value["SecretAccessKey"] in secrets_of(stack.aws)
     swept = stack.sweep()
     assert {"execution", "history", "log", "event", "notification", "secret"} <= set(swept.texts)
@@ -114,9 +112,7 @@ def in_a_notification(stack: Stack, planted: str) -> str:
 
 def in_a_tag(stack: Stack, planted: str) -> str:
     user = stack.user()
-    stack.secrets.tag_resource(
-        SecretId=user.secret_name, Tags=[{"Key": "note", "Value": planted}]
-    )
+    stack.secrets.tag_resource(SecretId=user.secret_name, Tags=[{"Key": "note", "Value": planted}])
     return f"secret:{user.secret_name}"
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from keyturn import fence
 from keyturn.aws import calls
-from keyturn.errors import AwsRefused, RequestRejected
+from keyturn.errors import RequestRejected
 from keyturn.identifiers import masked
 from keyturn.world import Key, LastUse
 
@@ -190,8 +190,3 @@ def delete_key(user_name: str, key_id: str) -> None:
         except ClientError as error:
             if calls.error_code(error) != "NoSuchEntity":
                 raise
-
-
-def refused_for_no_room(error: AwsRefused) -> bool:
-    """Tell whether a CreateAccessKey was refused because the user has two keys."""
-    return ": LimitExceeded:" in str(error)

@@ -1,0 +1,430 @@
+"""The states after Issue New Key: each looks again, converges, and can run twice."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keyturn.errors import (
+    AwsRefused,
+    AwsThrottled,
+    ClaimLost,
+    CutoverPostponed,
+    KeyNotProven,
+    WorldContradictory,
+)
+from tests.integration.account import PREFIX, Account, Execution
+from tests.integration.aws_like import after, echoes, loses_answer, refuses
+
+NAME = PREFIX + "ci"
+FAILURE = {"Error": "KeyNotProven", "Cause": json.dumps({"errorMessage": "it does not work"})}
+
+
+def tags(account: Account) -> dict[str, str]:
+    found = account.secrets.describe_secret(SecretId=NAME).get("Tags", [])
+    return {tag["Key"]: tag["Value"] for tag in found}
+
+
+def old_key(execution: Execution) -> str:
+    assert execution.rotation is not None
+    return str(execution.rotation["oldAccessKeyId"])
+
+
+def new_key(execution: Execution) -> str:
+    assert execution.rotation is not None
+    return str(execution.rotation["newAccessKeyId"])
+
+
+@pytest.fixture
+def issued(account: Account) -> Execution:
+    """An execution that has issued and proven its key."""
+    account.rotatable()
+    execution = account.execution()
+    execution.until("check_request", "issue_new_key", "prove_new_key")
+    account.wire.forget()
+    return execution
+
+
+@pytest.fixture
+def published(account: Account, issued: Execution) -> Execution:
+    """One that has published it."""
+    assert issued.call("publish_new_key")["verdict"] == "WAIT"
+    account.wire.forget()
+    return issued
+
+
+@pytest.fixture
+def quiet(account: Account, published: Execution) -> Execution:
+    """One whose consumers have moved: the old key is quiet, the new one in use."""
+    account.used(old_key(published), datetime.now(UTC) - timedelta(days=3))
+    account.used(new_key(published), datetime.now(UTC) - timedelta(minutes=1))
+    assert published.call("check_pickup")["verdict"] == "GO_ON"
+    account.wire.forget()
+    return published
+
+
+@pytest.fixture
+def cut_over(account: Account, quiet: Execution) -> Execution:
+    """One that has deactivated the old key."""
+    assert quiet.call("deactivate_key", which="OLD")["verdict"] == "DEACTIVATED"
+    account.wire.forget()
+    return quiet
+
+
+class TestProve:
+    def test_a_version_without_a_key_is_not_proven(
+        self, account: Account, issued: Execution
+    ) -> None:
+        assert issued.rotation is not None
+        issued.rotation["newVersionId"] = "f" * 32
+        with pytest.raises(KeyNotProven, match="holds no key"):
+            issued.call("prove_new_key")
+
+    def test_only_the_holder_of_the_claim_may_use_a_key(
+        self, account: Account, issued: Execution
+    ) -> None:
+        stranger = account.execution()
+        stranger.rotation = issued.rotation
+        with pytest.raises(ClaimLost):
+            stranger.call("prove_new_key")
+        assert "GetSecretValue" not in account.wire.operations
+
+
+class TestPublish:
+    def test_the_way_back_is_marked_before_the_way_forward(
+        self, account: Account, issued: Execution
+    ) -> None:
+        old = account.labels()["AWSCURRENT"]
+        issued.call("publish_new_key")
+        labels = account.labels()
+        assert labels["BACKOUT"] == old
+        assert labels["AWSCURRENT"].startswith(new_key(issued))
+        assert "AWSPENDING" not in labels
+        moved = [
+            params["VersionStage"]
+            for name, params in account.wire.calls
+            if name == "UpdateSecretVersionStage"
+        ]
+        assert moved == ["BACKOUT", "AWSCURRENT", "AWSPENDING"]
+
+    def test_twice_is_once(self, account: Account, issued: Execution) -> None:
+        issued.call("publish_new_key")
+        labels = account.labels()
+        issued.call("publish_new_key")
+        assert account.labels() == labels
+
+    def test_a_lost_answer_is_settled_by_the_next_try(
+        self, account: Account, issued: Execution
+    ) -> None:
+        account.wire.next("UpdateSecretVersionStage", lambda act: act(), loses_answer)
+        with pytest.raises(AwsThrottled):
+            issued.call("publish_new_key")
+        assert issued.call("publish_new_key")["verdict"] == "WAIT"
+        assert account.labels()["AWSCURRENT"].startswith(new_key(issued))
+
+    def test_an_echo_is_success(self, account: Account, issued: Execution) -> None:
+        echo = echoes("InvalidParameterException")
+        account.wire.next("UpdateSecretVersionStage", echo, echo, echo)
+        assert issued.call("publish_new_key")["verdict"] == "WAIT"
+
+    @pytest.mark.parametrize("moment", ["before", "between"])
+    def test_a_secret_that_others_changed_is_left_alone(
+        self, account: Account, issued: Execution, moment: str
+    ) -> None:
+        def interfere() -> None:
+            account.secrets.update_secret_version_stage(
+                SecretId=NAME,
+                VersionStage="AWSCURRENT",
+                RemoveFromVersionId=account.labels()["AWSCURRENT"],
+                MoveToVersionId=account.labels()["INTENT"],
+            )
+
+        if moment == "before":
+            interfere()
+        else:
+            account.wire.next("UpdateSecretVersionStage", after(interfere))
+        with pytest.raises(WorldContradictory):
+            issued.call("publish_new_key")
+        assert account.labels()["AWSCURRENT"].startswith("intent-")
+
+
+class TestDeactivate:
+    def test_the_record_comes_before_the_act(self, account: Account, quiet: Execution) -> None:
+        account.wire.next("UpdateAccessKey", refuses("ServiceFailure", status=500))
+        with pytest.raises(AwsThrottled):
+            quiet.call("deactivate_key", which="OLD")
+        assert tags(account)["keyturn:deactivated-key"] == old_key(quiet)
+        assert account.keys()[old_key(quiet)] == "Active"
+        quiet.call("deactivate_key", which="OLD")
+        assert account.keys()[old_key(quiet)] == "Inactive"
+
+    def test_twice_is_once(self, account: Account, cut_over: Execution) -> None:
+        cut_over.call("deactivate_key", which="OLD")
+        assert "UpdateAccessKey" not in account.wire.operations
+        assert cut_over.rotation is not None
+        assert cut_over.rotation["seen"]["notes"] == []
+
+    def test_a_use_just_now_postpones_it(self, account: Account, quiet: Execution) -> None:
+        account.used(old_key(quiet), datetime.now(UTC))
+        with pytest.raises(CutoverPostponed, match="used again just now"):
+            quiet.call("deactivate_key", which="OLD")
+        assert account.keys()[old_key(quiet)] == "Active"
+
+    @pytest.mark.parametrize("days", [0, 8])
+    def test_replicas_behind_postpone_it_and_end_it_at_the_timeout(
+        self, account: Account, quiet: Execution, days: int
+    ) -> None:
+        assert quiet.rotation is not None
+        began = datetime.fromisoformat(quiet.rotation["pickup"]["beganAt"]) - timedelta(days=days)
+        quiet.rotation["pickup"]["beganAt"] = began.isoformat()
+
+        def late(act: Any) -> Any:
+            behind = [{"Region": "eu-west-1", "Status": "InProgress"}]
+            return {**act(), "ReplicationStatus": behind}
+
+        account.wire.next("DescribeSecret", late)
+        with pytest.raises(WorldContradictory if days else CutoverPostponed, match="eu-west-1"):
+            quiet.call("deactivate_key", which="OLD")
+        assert account.keys()[old_key(quiet)] == "Active"
+
+    @pytest.mark.parametrize("what", ["deleted", "inactive", "label"])
+    def test_without_the_new_key_the_old_one_stays(
+        self, account: Account, quiet: Execution, what: str
+    ) -> None:
+        if what == "deleted":
+            account.iam.delete_access_key(UserName="ci", AccessKeyId=new_key(quiet))
+        elif what == "inactive":
+            account.moto_key(new_key(quiet)).status = "Inactive"
+        else:
+            account.version(NAME, "{}", id="f" * 32, label="AWSCURRENT")
+        with pytest.raises(WorldContradictory):
+            quiet.call("deactivate_key", which="OLD")
+        assert account.keys()[old_key(quiet)] == "Active"
+
+    def test_what_a_person_did_is_noted_and_not_recorded_as_ours(
+        self, account: Account, quiet: Execution
+    ) -> None:
+        account.moto_key(old_key(quiet)).status = "Inactive"
+        answer = quiet.call("deactivate_key", which="OLD")
+        assert "by somebody else" in answer["rotation"]["seen"]["notes"][0]
+        assert "keyturn:deactivated-key" not in tags(account)
+
+    def test_who_lost_the_claim_deactivates_nothing(
+        self, account: Account, quiet: Execution
+    ) -> None:
+        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        with pytest.raises(ClaimLost):
+            quiet.call("deactivate_key", which="OLD")
+        assert account.keys()[old_key(quiet)] == "Active"
+
+
+class TestWayBack:
+    def test_the_old_key_is_reactivated_and_put_back(
+        self, account: Account, cut_over: Execution
+    ) -> None:
+        way_back = account.labels()["BACKOUT"]
+        assert cut_over.call("reactivate_old_key")["verdict"] == "RESTORE"
+        assert cut_over.call("prove_old_key")["verdict"] == "PROVEN"
+        assert cut_over.call("restore_old_version")["verdict"] == "WAIT"
+        assert account.labels()["AWSCURRENT"] == way_back
+        assert account.keys()[old_key(cut_over)] == "Active"
+        # AWSPREVIOUS has moved onto the rejected version: it is no way back.
+        assert account.labels()["AWSPREVIOUS"].startswith(new_key(cut_over))
+
+    def test_twice_is_once(self, account: Account, cut_over: Execution) -> None:
+        for _ in range(2):
+            cut_over.call("reactivate_old_key")
+        for _ in range(2):
+            cut_over.call("restore_old_version")
+        assert account.keys()[old_key(cut_over)] == "Active"
+
+    def test_a_lost_answer_to_the_reactivation_is_remembered_as_one(
+        self, account: Account, cut_over: Execution
+    ) -> None:
+        account.wire.next("UpdateAccessKey", loses_answer)
+        with pytest.raises(AwsThrottled):
+            cut_over.call("reactivate_old_key")
+        answer = cut_over.call("reactivate_old_key")
+        assert answer["rotation"]["reactivatedAt"] is not None
+
+    def test_what_a_person_deactivated_stays_inactive(
+        self, account: Account, published: Execution
+    ) -> None:
+        account.moto_key(old_key(published)).status = "Inactive"
+        with pytest.raises(WorldContradictory, match="not by Keyturn's doing"):
+            published.call("reactivate_old_key")
+        assert account.keys()[old_key(published)] == "Inactive"
+
+    @pytest.mark.parametrize("moment", ["before", "between"])
+    def test_a_deleted_old_key_is_no_way_back(
+        self, account: Account, cut_over: Execution, moment: str
+    ) -> None:
+        def delete() -> None:
+            account.iam.delete_access_key(UserName="ci", AccessKeyId=old_key(cut_over))
+
+        if moment == "before":
+            delete()
+        else:
+            account.wire.next("UpdateAccessKey", after(delete))
+        with pytest.raises(WorldContradictory, match="deleted"):
+            cut_over.call("reactivate_old_key")
+
+    def test_an_exposed_key_never_comes_back(self, account: Account, cut_over: Execution) -> None:
+        account.secrets.tag_resource(
+            SecretId=NAME, Tags=[{"Key": "keyturn:exposed-keys", "Value": old_key(cut_over)}]
+        )
+        assert cut_over.call("reactivate_old_key")["verdict"] == "CUT_OVER"
+        assert account.keys()[old_key(cut_over)] == "Inactive"
+
+    def test_a_secret_on_neither_key_is_left_alone(
+        self, account: Account, cut_over: Execution
+    ) -> None:
+        account.version(NAME, "{}", id="f" * 32, label="AWSCURRENT")
+        with pytest.raises(WorldContradictory, match="neither key"):
+            cut_over.call("restore_old_version")
+        assert account.labels()["AWSCURRENT"] == "f" * 32
+
+
+class TestDiscard:
+    def test_the_unpublished_key_goes_and_the_claim_with_it(
+        self, account: Account, issued: Execution
+    ) -> None:
+        answer = issued.call("discard_new_key", failure=FAILURE)
+        assert answer["result"]["outcome"] == "FAILED"
+        assert "KeyNotProven: it does not work; deleted" in answer["result"]["reason"]
+        assert list(account.keys()) == [old_key(issued)]
+        assert set(account.labels()) == {"AWSCURRENT", "INTENT"}
+
+    def test_it_finds_what_was_stored_by_an_answer_that_never_came(self, account: Account) -> None:
+        account.rotatable()
+        execution = account.execution()
+        execution.call("check_request")
+        before = json.loads(json.dumps(execution.rotation))
+        execution.call("issue_new_key")
+        execution.rotation = before
+        answer = execution.call("discard_new_key", failure={"Error": "Lambda.Unknown"})
+        assert answer["verdict"] == "RotationFailed"
+        assert len(account.keys()) == 1
+
+    def test_it_looks_again_and_deletes_nothing_that_was_published(
+        self, account: Account, issued: Execution
+    ) -> None:
+        before = json.loads(json.dumps(issued.rotation))
+        issued.call("publish_new_key")
+        issued.rotation = before
+        answer = issued.call("discard_new_key", failure={"Error": "States.Timeout"})
+        assert answer["verdict"] == "PUBLISHED"
+        assert len(account.keys()) == 2
+        assert "CLAIM" in account.labels()
+
+    def test_an_orphan_goes_too(self, account: Account) -> None:
+        account.rotatable()
+        execution = account.execution()
+        execution.call("check_request")
+        account.wire.next("CreateAccessKey", loses_answer)
+        with pytest.raises(AwsThrottled):
+            execution.call("issue_new_key")
+        assert len(account.keys()) == 2
+        execution.call("discard_new_key", failure={"Error": "AwsThrottled"})
+        assert len(account.keys()) == 1
+
+    def test_without_the_claim_it_touches_nothing(
+        self, account: Account, issued: Execution
+    ) -> None:
+        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        labels = account.labels()
+        account.wire.forget()
+        answer = issued.call("discard_new_key", failure={"Error": "ClaimLost"})
+        assert answer["result"]["outcome"] == "FAILED"
+        assert len(account.keys()) == 2
+        assert account.labels() == labels
+
+    def test_a_second_run_after_a_lost_answer_ends_alike(
+        self, account: Account, issued: Execution
+    ) -> None:
+        before = json.loads(json.dumps(issued.rotation))
+        first = issued.call("discard_new_key", failure=FAILURE)
+        issued.rotation = before
+        second = issued.call("discard_new_key", failure=FAILURE)
+        assert second["verdict"] == first["verdict"]
+        assert len(account.keys()) == 1
+
+    def test_a_key_that_cannot_be_deleted_keeps_the_claim(
+        self, account: Account, issued: Execution
+    ) -> None:
+        account.wire.next("DeleteAccessKey", refuses("AccessDenied", status=403))
+        with pytest.raises(AwsRefused):
+            issued.call("discard_new_key", failure=FAILURE)
+        assert "CLAIM" in account.labels()
+
+
+class TestDecide:
+    @pytest.fixture
+    def watched(self, account: Account, cut_over: Execution) -> Execution:
+        assert cut_over.rotation is not None
+        past = datetime.now(UTC) - timedelta(days=2)
+        cut_over.rotation["deactivatedAt"] = past.isoformat()
+        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
+        assert cut_over.call("check_cutover")["verdict"] == "GO_ON"
+        account.wire.forget()
+        return cut_over
+
+    def test_the_claim_is_taken_off_last(self, account: Account, watched: Execution) -> None:
+        answer = watched.call("decide")
+        assert answer["verdict"] == "ROTATED"
+        assert "CLAIM" not in account.labels()
+        # The retirement needs the way back until the old key is gone.
+        assert "BACKOUT" in account.labels()
+        last = account.wire.calls[-1]
+        assert (last[0], last[1]["VersionStage"]) == ("UpdateSecretVersionStage", "CLAIM")
+        assert tags(account)["keyturn:last-result"].startswith("ROTATED ")
+
+    def test_twice_is_once_and_answers_the_same(self, account: Account, watched: Execution) -> None:
+        first = watched.call("decide")
+        recorded = tags(account)
+        account.wire.forget()
+        second = watched.call("decide")
+        assert account.wire.operations == ["DescribeSecret"] or "TagResource" not in set(
+            account.wire.operations
+        )
+        assert tags(account) == recorded
+        for answer in (first, second):
+            answer["result"].pop("endedAt")
+        assert first == second
+
+    def test_the_second_time_touches_nothing_of_the_next_rotation(
+        self, account: Account, watched: Execution
+    ) -> None:
+        watched.call("decide")
+        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        labels = account.labels()
+        assert watched.call("decide")["verdict"] == "ROTATED"
+        assert account.labels() == labels
+
+    def test_a_claim_that_was_taken_over_is_not_decided(
+        self, account: Account, watched: Execution
+    ) -> None:
+        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        with pytest.raises(ClaimLost):
+            watched.call("decide")
+        assert "keyturn:last-result" not in tags(account)
+
+    def test_a_lost_answer_to_the_release_ends_alike(
+        self, account: Account, watched: Execution
+    ) -> None:
+        account.wire.next("UpdateSecretVersionStage", loses_answer)
+        with pytest.raises(AwsThrottled):
+            watched.call("decide")
+        assert watched.call("decide")["verdict"] == "ROTATED"
+        assert "CLAIM" not in account.labels()
+
+    def test_what_is_left_to_do_is_said(self, account: Account, watched: Execution) -> None:
+        answer = watched.call("decide", closing="BackoutIncomplete", failure=FAILURE)
+        assert answer["verdict"] == "BackoutIncomplete"
+        reason = answer["result"]["reason"]
+        assert "it does not work" in reason
+        assert "reactivate the old key" in reason
+        assert "put AWSCURRENT back" in reason
