@@ -85,12 +85,20 @@ class At:
         return cls(stack.keys(user), labels)
 
 
+# An execution with this timing waits for its consumers, or watches them, until it is stopped.
+LINGERING = {"quietPeriodSeconds": 300, "pickupTimeoutSeconds": 600}
+WATCHING = {"watchSeconds": 300}
+# The pickup timeout for scenarios that wait it out.
+IMPATIENT = {"pickupTimeoutSeconds": 10}
+
+
 @dataclass(frozen=True)
 class Moment:
     """A moment of an execution: a state that it has entered, or a call that kills its function.
 
     `nth` counts the calls of that action which the function makes for the user. A killed function
-    leaves its state waiting for a retry, so that the execution stays there until it is stopped.
+    leaves its state waiting for a retry, so that the execution stays there until it is stopped;
+    `timing` keeps it in a state of waiting.
     """
 
     name: str
@@ -99,6 +107,7 @@ class Moment:
     function: str = ""
     moment: KillMoment = "after"
     nth: int = 1
+    timing: dict[str, int] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -109,6 +118,7 @@ class Moment:
         if rule is not None:
             eventually(
                 lambda: bool(stack.aws.control.faults_fired(rule=rule)),
+                within_seconds=120,
                 what=f"{self.name} of {user}",
                 every_seconds=0.25,
             )
@@ -130,15 +140,18 @@ class Moment:
         )
 
 
-def interrupted(stack: Stack, user: str, moment: Moment, **fields: object) -> str:
-    """Start an execution and stop it at a moment; returns its ARN."""
+def interrupted(stack: Stack, user: str, moment: Moment) -> str:
+    """Start a rotation and stop it at a moment; returns its ARN."""
     rule = moment.arm(stack, user)
-    arn = stack.start(user, **fields)
+    arn = stack.start(user, timing=moment.timing or {})
     moment.interrupt(stack, user, arn, rule)
     return arn
 
 
 _SWAP = "secretsmanager:UpdateSecretVersionStage"
+
+WHILE_WAITING = Moment("waiting_for_consumers", "Wait For Consumers", timing=LINGERING)
+WHILE_WATCHING = Moment("watching", "Watch Consumers", timing=WATCHING)
 
 # Where a rotation can die, in the order of its steps.
 MOMENTS = [
@@ -148,7 +161,7 @@ MOMENTS = [
     Moment("proving", "Prove New Key"),
     Moment("way_back_labelled", "Publish New Key", _SWAP, "PublishNewKey"),
     Moment("published", "Publish New Key", _SWAP, "PublishNewKey", nth=2),
-    Moment("waiting_for_consumers", "Wait For Consumers"),
+    WHILE_WAITING,
     Moment(
         "deactivation_recorded",
         "Deactivate Old Key",
@@ -156,7 +169,7 @@ MOMENTS = [
         "DeactivateKey",
     ),
     Moment("deactivated", "Deactivate Old Key", "iam:UpdateAccessKey", "DeactivateKey"),
-    Moment("watching", "Watch Consumers"),
+    WHILE_WATCHING,
 ]
 
 

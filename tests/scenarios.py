@@ -106,8 +106,8 @@ def consuming(
 def never_again(stack: Stack, user: str, key_id: str) -> Iterator[None]:
     """Assert that a key ends up unusable, and that from its deactivation on it stays so.
 
-    Looks all the time, and in the end also at every call that was made: nobody may even have
-    asked to activate it.
+    Looks all the time, and in the end also at every call that was made: no step that knows of the
+    key may even have asked to activate one, so no scenario may have a reason to.
     """
     seen: list[str] = []
     done = threading.Event()
@@ -130,7 +130,7 @@ def never_again(stack: Stack, user: str, key_id: str) -> Iterator[None]:
     assert "Active" not in seen[1:], f"the exposed key was {' then '.join(seen)}"
     assert seen[-1] in ("Inactive", "deleted")
     changes = stack.aws.control.calls(action="iam:UpdateAccessKey", about=key_id)
-    assert not [call for call in changes if "Active" in call.about]
+    assert not [call for call in changes if "Active" in call.about], "a key was activated"
 
 
 def recovery_of(stack: Stack, dead: str, *, within_seconds: float = 30) -> str:

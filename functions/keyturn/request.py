@@ -18,6 +18,7 @@ Mode = Literal["STANDARD", "EMERGENCY"]
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$", strict=True)]
 # IAM API reference, AccessKeyId: 16 to 128 word characters.
 AccessKeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{16,128}$", strict=True)]
+ExecutionArn = Annotated[str, Field(min_length=1, max_length=2048, strict=True)]
 Seconds = Annotated[int, Field(ge=0, le=31_536_000, strict=True)]
 PositiveSeconds = Annotated[int, Field(ge=1, le=31_536_000, strict=True)]
 
@@ -47,10 +48,15 @@ class TimingRequest(Strict):
 
 
 class Recovery(Strict):
-    """Set by the rule that backs out a dead execution; people leave it out."""
+    """Set by the rule that backs out a dead execution; people leave it out.
 
-    execution_arn: Annotated[str, Field(min_length=1, max_length=2048, strict=True)]
+    `also` are the executions that the dead one was itself to back out: it may have died before it
+    took the claim over from them.
+    """
+
+    execution_arn: ExecutionArn
     generation: Annotated[int, Field(ge=1, le=3, strict=True)]
+    also: Annotated[tuple[ExecutionArn, ...], Field(max_length=3)] = ()
 
 
 class RotateRequest(Strict):

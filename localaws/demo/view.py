@@ -190,13 +190,13 @@ def _consumer_cells(consumer: ConsumerSeen) -> list[Text]:
     failing = consumer.failing_since is not None
     health = ""
     if consumer.health is not None:
-        health = "healthy" if consumer.health == 200 else f"ILL ({consumer.health})"
+        health = "healthy" if consumer.health == 200 else f"ILL {consumer.health}"
     error = consumer.last_error
     if error and not failing:
         error = "recovered"
     return [
         Text(consumer.role.name, style="bold"),
-        Text(f"uses {masked(consumer.access_key_id)}"),
+        Text(masked(consumer.access_key_id)),
         Text(counted(consumer.calls, "call")),
         Text(counted(consumer.errors, "error"), style="bold red" if consumer.errors else "green"),
         Text(health, style="bold red" if consumer.health != 200 else "green"),

@@ -214,3 +214,15 @@ def test_a_variable_without_a_value_matches_nothing(toy: Toy, name: str) -> None
         },
     )
     assert refused(toy.client("iam", key).get_user, UserName=name) == "AccessDenied"
+
+
+def test_a_policy_that_demands_tls_locks_nobody_out(toy: Toy, name: str) -> None:
+    """The emulator's plain HTTP stands for the TLS that every SDK and service uses on AWS."""
+    key = toy.user(name)
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    toy.allow(
+        name,
+        {"Effect": "Allow", "Action": "iam:GetUser", "Resource": "*"},
+        {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": plain},
+    )
+    toy.client("iam", key).get_user(UserName=name)

@@ -10,8 +10,20 @@ from functools import partial
 import pytest
 
 from keyturn.identifiers import recovery_name
-from tests.outcomes import MOMENTS, At, Moment, assert_outcome, interrupted, rotate_when_free
-from tests.scenarios import Scenarios, consuming, recovery_of
+from localaws.model import FaultRule
+from tests.outcomes import (
+    IMPATIENT,
+    LINGERING,
+    MOMENTS,
+    WHILE_WAITING,
+    WHILE_WATCHING,
+    At,
+    Moment,
+    assert_outcome,
+    interrupted,
+    rotate_when_free,
+)
+from tests.scenarios import Scenarios, consuming, recovery_of, stop
 from tests.support import PARAMETERS, Ended, MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("back_out")]
@@ -87,7 +99,7 @@ for _moment in MOMENTS:
 def an_event_that_is_delivered_twice(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user):
-        dead = interrupted(stack, user.name, Moment("", "Wait For Consumers"))
+        dead = interrupted(stack, user.name, WHILE_WAITING)
         recovery = recovery_of(stack, dead)
         described = stack.machines.describe_execution(executionArn=dead)
         event = {
@@ -127,7 +139,7 @@ def a_back_out_that_dies_is_backed_out_too(stack: Stack) -> None:
     user = stack.user()
     version = stack.labels(user.name)["AWSCURRENT"]
     with consuming(stack, user) as consumer:
-        dead = interrupted(stack, user.name, Moment("", "Watch Consumers"))
+        dead = interrupted(stack, user.name, WHILE_WATCHING)
         second = recovery_of(stack, dead)
         Moment("", "Wait For Return").interrupt(stack, user.name, second, None)
         ended = stack.ended(recovery_of(stack, second))
@@ -138,6 +150,46 @@ def a_back_out_that_dies_is_backed_out_too(stack: Stack) -> None:
     assert_back(stack, user, version, new=new)
 
 
+@scenario
+def a_back_out_that_dies_before_it_claims(stack: Stack) -> None:
+    user = stack.user()
+    version = stack.labels(user.name)["AWSCURRENT"]
+    with consuming(stack, user) as consumer:
+        dead = interrupted(stack, user.name, WHILE_WATCHING)
+        rule = stack.aws.control.inject(
+            FaultRule(
+                action="lambda:InvokeFunction",
+                kind="delay",
+                user=user.name,
+                function="TakeOver",
+                delay_seconds=3,
+            )
+        )
+        second = recovery_of(stack, dead)
+        stack.reaches(second, "Take Over")
+        stop(stack, second)
+        stack.aws.control.clear_faults(rule=rule)
+        ended = stack.ended(recovery_of(stack, second))
+        assert consumer.counts.errors == 0
+    assert_outcome(ended, "BACKED_OUT", user=user.name, times="deactivated reactivated")
+    assert_back(stack, user, version, new=ended.result["newAccessKeyId"])
+
+
+@scenario
+def an_alarm_that_is_gone_does_not_stop_a_back_out(stack: Stack) -> None:
+    user = stack.user()
+    version = stack.labels(user.name)["AWSCURRENT"]
+    with consuming(stack, user) as consumer:
+        dead = interrupted(stack, user.name, WHILE_WATCHING)
+        stack.secrets.tag_resource(
+            SecretId=user.secret_name, Tags=[{"Key": "keyturn:alarm-1", "Value": "gone"}]
+        )
+        ended = stack.ended(recovery_of(stack, dead))
+        assert consumer.counts.errors == 0
+    assert_outcome(ended, "BACKED_OUT", user=user.name, times="deactivated reactivated")
+    assert_back(stack, user, version, new=ended.result["newAccessKeyId"])
+
+
 # --- by hand --------------------------------------------------------------------------------------
 
 
@@ -146,7 +198,7 @@ def by_hand_while_a_rotation_runs(stack: Stack) -> None:
     user = stack.user()
     version = stack.labels(user.name)["AWSCURRENT"]
     with consuming(stack, user) as consumer:
-        running = stack.start(user.name)
+        running = stack.start(user.name, timing=LINGERING)
         stack.reaches(running, "Wait For Consumers")
         ended = stack.rotate(user.name, action="BACK_OUT", reason="release day")
         stopped = stack.ended(running)
@@ -195,7 +247,7 @@ def by_hand_after_attention_was_needed(stack: Stack) -> None:
         consuming(stack, user) as quick,
         consuming(stack, user, refresh_seconds=None) as straggler,
     ):
-        held = stack.rotate(user.name)
+        held = stack.rotate(user.name, timing=IMPATIENT)
         assert held.error == "AttentionNeeded"
         ended = stack.rotate(user.name, action="BACK_OUT")
         assert (quick.counts.errors, straggler.counts.errors) == (0, 0)
@@ -218,7 +270,7 @@ def a_consumer_that_stays_on_the_new_key(stack: Stack) -> None:
     user = stack.user()
     version = stack.labels(user.name)["AWSCURRENT"]
     with consuming(stack, user, refresh_seconds=None) as consumer:
-        running = stack.start(user.name)
+        running = stack.start(user.name, timing=LINGERING)
         stack.reaches(running, "Wait For Consumers")
         consumer.refresh()
         new = consumer.counts.access_key_id
@@ -262,7 +314,7 @@ def adopted_and_then_backed_out(stack: Stack) -> None:
 def rotated_after_the_rule_backed_it_out(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user) as consumer:
-        dead = interrupted(stack, user.name, Moment("", "Watch Consumers"))
+        dead = interrupted(stack, user.name, WHILE_WATCHING)
         backed_out = stack.ended(recovery_of(stack, dead))
         assert_outcome(backed_out, "BACKED_OUT", user=user.name, times="deactivated reactivated")
         ended = rotate_when_free(stack, user.name, force=True)

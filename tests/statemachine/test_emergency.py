@@ -166,8 +166,12 @@ def a_retained_key_is_marked_so_that_no_back_out_brings_it_back(stack: Stack) ->
 
 
 def open_rotation(stack: Stack, user: MachineUser) -> tuple[str, str]:
-    """Start a rotation and wait until its new key is published; returns its ARN and that key."""
-    arn = stack.start(user.name, timing={"pickupTimeoutSeconds": 600})
+    """Start a rotation and wait until its new key is published; returns its ARN and that key.
+
+    It stays there: the old key is not quiet for long enough.
+    """
+    timing = {"pickupTimeoutSeconds": 600, "quietPeriodSeconds": 300}
+    arn = stack.start(user.name, timing=timing)
     stack.reaches(arn, "Wait For Consumers")
     return arn, stack.current_key(user.name)
 

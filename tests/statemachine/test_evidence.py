@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.model import FaultRule
-from tests.outcomes import assert_outcome
+from tests.outcomes import IMPATIENT, WATCHING, assert_outcome
 from tests.scenarios import Scenarios, consuming
 from tests.support import MachineUser, Stack, eventually
 
@@ -180,7 +180,7 @@ def nobody_moves(stack: Stack) -> None:
     user = stack.user()
     version = stack.labels(user.name)["AWSCURRENT"]
     with consuming(stack, user, refresh_seconds=None) as consumer:
-        ended = stack.rotate(user.name)
+        ended = stack.rotate(user.name, timing=IMPATIENT)
         assert consumer.counts.errors == 0
     assert_outcome(
         ended,
@@ -203,7 +203,7 @@ def one_of_two_moves_late(stack: Stack) -> None:
         consuming(stack, user) as quick,
         consuming(stack, user, refresh_seconds=None) as straggler,
     ):
-        held = stack.rotate(user.name)
+        held = stack.rotate(user.name, timing=IMPATIENT)
         new = held.result["newAccessKeyId"]
         assert_outcome(
             held,
@@ -243,7 +243,7 @@ def silence_after_the_deactivation(stack: Stack) -> None:
     user = stack.user()
     version = stack.labels(user.name)["AWSCURRENT"]
     with consuming(stack, user) as consumer:
-        arn = stack.start(user.name)
+        arn = stack.start(user.name, timing={"quietPeriodSeconds": 8})
         eventually(
             lambda: consumer.counts.access_key_id != user.access_key_id and consumer.healthy,
             what="the consumer moves",
@@ -266,18 +266,25 @@ def silence_after_the_deactivation(stack: Stack) -> None:
     assert stack.labels(user.name)["BACKOUT"] == version
     assert "CLAIM" not in stack.labels(user.name)
 
+    # The consumer was only rare: a later ROTATE takes it from there.
+    with consuming(stack, user, interval_seconds=0.5) as consumer:
+        resumed = stack.rotate(user.name)
+        assert consumer.counts.errors == 0
+    assert_outcome(resumed, "ROTATED", user=user.name, times="deactivated")
+    assert stack.keys(user.name) == {user.access_key_id: "Inactive", new: "Active"}
+
 
 @scenario
 def bad_health_after_the_deactivation(stack: Stack) -> None:
     user = stack.user()
     version = stack.labels(user.name)["AWSCURRENT"]
     with consuming(stack, user) as consumer, health_of(stack, user) as health:
-        arn = stack.start(user.name)
-        stack.reaches(arn, "Check Health Before Cutover")
+        arn = stack.start(user.name, timing=WATCHING)
+        stack.reaches(arn, "Watch Consumers")
         # From now on like a service of which one rare job still has the old key.
         health.healthy = lambda: works(stack, user)
         ended = stack.ended(arn)
-        assert health.healthy(), "it has recovered"
+        assert health.healthy(), f"it has not recovered: {ended.result}"
         assert consumer.counts.access_key_id == user.access_key_id
         assert consumer.counts.errors == 0
     assert_outcome(
@@ -295,10 +302,39 @@ def bad_health_after_the_deactivation(stack: Stack) -> None:
 
 
 @scenario
+def a_health_function_that_fails_for_good(stack: Stack) -> None:
+    user = stack.user()
+    stack.aws.control.inject(
+        FaultRule(
+            action="lambda:InvokeFunction",
+            kind="error_before",
+            user=user.name,
+            function="CheckHealth",
+            count=1000,
+            status=403,
+            code="AccessDeniedException",
+        )
+    )
+    with consuming(stack, user) as consumer, health_of(stack, user):
+        ended = stack.rotate(user.name, timing=IMPATIENT)
+        assert consumer.counts.errors == 0
+    assert_outcome(
+        ended,
+        "NEEDS_ATTENTION",
+        user=user.name,
+        error="AttentionNeeded",
+        reason="the health function failed",
+        times="proven published",
+    )
+    new = ended.result["newAccessKeyId"]
+    assert stack.keys(user.name) == {user.access_key_id: "Active", new: "Active"}
+
+
+@scenario
 def bad_health_before_the_cutover(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user) as consumer, health_of(stack, user, lambda: False):
-        ended = stack.rotate(user.name)
+        ended = stack.rotate(user.name, timing=IMPATIENT)
         assert consumer.counts.errors == 0
     new = ended.result["newAccessKeyId"]
     assert_outcome(
@@ -333,7 +369,7 @@ def an_alarm_after_the_deactivation(stack: Stack) -> None:
     watch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="fine")
     tag(stack, user, "keyturn:alarm-1", alarm)
     with consuming(stack, user) as consumer:
-        arn = stack.start(user.name)
+        arn = stack.start(user.name, timing=WATCHING)
         stack.reaches(arn, "Watch Consumers")
         watch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="errors")
         ended = stack.ended(arn)

@@ -285,7 +285,7 @@ def a_name_with_a_comma(stack: Stack) -> None:
 def a_user_who_is_being_rotated(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user) as consumer:
-        first = stack.start(user.name)
+        first = stack.start(user.name, timing={"quietPeriodSeconds": 8})
         stack.reaches(first, "Wait For Consumers")
         before = At.now(stack, user.name)
         second = stack.rotate(user.name, force=True)

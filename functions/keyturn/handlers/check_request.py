@@ -18,6 +18,9 @@ from keyturn.world import World
 # How often an execution may wait for others to get out of the way before it gives up.
 _PATIENCE_IN_FENCES = 6
 
+# What may be put off until the settings are mended; a back-out and an emergency may not.
+_CAN_WAIT = ("ROTATE", "STANDARD")
+
 
 def step(event: Event) -> Answer:
     """Return the decision; a rejection is an answer, not an error."""
@@ -33,15 +36,16 @@ def _check(event: Event) -> Answer:
     user_name = request.user_name or iam.owner_of(request.access_key_id or "")
     world = snapshot.look(user_name, settings, mark=event.mark)
     policy = settle(settings, world.secret.tags if world.secret else {}, request.timing)
-    ask = _ask(request)
+    ask = _ask(request, world)
     decision = decide(world, ask, policy)
     if decision.step is Step.REJECT:
         return _rejected(event, decision.reason)
     if decision.step in (Step.WAIT, Step.STOP_CLAIMANT):
         _assert_patience(event, world, policy, decision)
-    elif decision.step is not Step.SKIP and policy.alarms:
+    elif decision.step is not Step.SKIP and (request.action, request.mode) == _CAN_WAIT:
         _assert_alarms_exist(policy)
     rotation = _begin(event, request, world, policy, decision)
+    rotation.recovery_of = ask.recovery_of
     if decision.step is Step.SKIP and _leaves_something(world, decision):
         return Answer("TIDY_UP", rotation)
     if decision.step is Step.SKIP:
@@ -64,13 +68,18 @@ def _leaves_something(world: World, decision: Decision) -> bool:
     return unmarked or (world.claim is not None and world.claim.retired)
 
 
-def _ask(request: RotateRequest) -> Ask:
+def _ask(request: RotateRequest, world: World) -> Ask:
+    recovery_of = None
+    if request.recovery:
+        holder = world.claim.execution_arn if world.claim else None
+        dead = request.recovery
+        recovery_of = holder if holder in dead.also else dead.execution_arn
     return Ask(
         action=request.action,
         mode=request.mode,
         force=request.force,
         exposed_key_id=request.access_key_id if request.mode == "EMERGENCY" else None,
-        recovery_of=request.recovery.execution_arn if request.recovery else None,
+        recovery_of=recovery_of,
     )
 
 
@@ -84,7 +93,6 @@ def _begin(
         mode=request.mode,
         force=request.force,
         request_reason=request.reason,
-        recovery_of=request.recovery.execution_arn if request.recovery else None,
         policy=policy,
         secret_name=snapshot.secret_name(settings, world.user_name),
         secret_arn=world.secret.arn if world.secret else None,

@@ -52,7 +52,7 @@ def run(event: dict[str, Any]) -> dict[str, Any]:
             **subject,
             "action": "BACK_OUT",
             "reason": f"{dead} ended as {detail.get('status')} without deciding",
-            "recovery": {"executionArn": dead, "generation": generation},
+            "recovery": {"executionArn": dead, "generation": generation, **_also(given)},
         },
     )
     logger.info("back-out", dead_execution=dead, started=started, generation=generation)
@@ -74,6 +74,17 @@ def _generation(given: dict[str, Any]) -> int:
     generation = recovery.get("generation") if isinstance(recovery, dict) else None
     # What cannot be counted counts as the last one: a person looks, and no chain grows.
     return generation if isinstance(generation, int) and generation > 0 else MAX_GENERATIONS
+
+
+def _also(given: dict[str, Any]) -> dict[str, list[str]]:
+    """Return whom the dead execution was to back out: it may have died before it took over."""
+    recovery = given.get("recovery")
+    if not isinstance(recovery, dict):
+        return {}
+    earlier = recovery.get("also")
+    found = [recovery.get("executionArn"), *(earlier if isinstance(earlier, list) else ())]
+    arns = [arn for arn in found if isinstance(arn, str) and arn]
+    return {"also": arns[:MAX_GENERATIONS]} if arns else {}
 
 
 def _input(detail: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What `make bench` runs: the figures that Keyturn promises, measured here and now."""

@@ -1,0 +1,66 @@
+"""How large the package of the functions is: what a new execution environment has to load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.figures import Figure
+
+_FUNCTIONS = Path(__file__).parent.parent / "functions"
+_MEGABYTE = 1_000_000
+BOUND_MB = 8
+# The functions ship these two, pinned (functions/requirements.in says why), although Lambda has
+# some version of them; they are what every Python function on AWS weighs.
+LEFT_OUT = ("boto3", "botocore")
+
+
+def measure() -> list[Figure]:
+    """Install what the functions ship as for Lambda, zip it, and weigh it."""
+    with tempfile.TemporaryDirectory(prefix="keyturn-bench-") as scratch:
+        target = Path(scratch) / "package"
+        problem = _install(target)
+        if problem:
+            return [Figure("package without boto3, botocore", None, "MB", BOUND_MB, problem)]
+        whole = _zipped(Path(scratch) / "whole.zip", target, ())
+        light = _zipped(Path(scratch) / "light.zip", target, LEFT_OUT)
+    left_out = f"python3.13 arm64; left out: {', '.join(LEFT_OUT)} and nothing else"
+    return [
+        Figure("package without boto3, botocore", light, "MB", BOUND_MB, left_out),
+        Figure("package as it is shipped", whole, "MB", None, "zipped, python3.13 arm64"),
+    ]
+
+
+def _install(target: Path) -> str:
+    """Install the pinned dependencies; return what went wrong, in words."""
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:",
+        "--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64",
+        "--implementation", "cp", "--python-version", "3.13",
+        "--target", str(target), "--requirement", str(_FUNCTIONS / "requirements.txt"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = done.stderr.strip().splitlines()
+    return "" if done.returncode == 0 else f"pip: {lines[-1] if lines else done.returncode}"
+
+
+def _zipped(path: Path, dependencies: Path, without: tuple[str, ...]) -> float:
+    """Zip the dependencies and the sources; return the size in MB."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for root in (dependencies, _FUNCTIONS):
+            for file in _files(root):
+                name = file.relative_to(root)
+                if not name.parts[0].startswith(without or ("\0",)):
+                    archive.write(file, name)
+    return path.stat().st_size / _MEGABYTE
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for file in sorted(root.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            yield file
