@@ -167,6 +167,7 @@ def end_with_parent() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run a consumer as a process; its first key comes in the environment."""
+    end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m localaws.consumer")
     parser.add_argument("--secret-name", required=True)
     parser.add_argument("--interval-seconds", type=float, default=0.3)

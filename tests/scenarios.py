@@ -25,6 +25,8 @@ Scenario = Callable[[Stack], None]
 # More scenarios than this at once would wait for the processor and not for AWS.
 AT_ONCE = 24
 SAMPLE_SECONDS = 0.2
+# A rotation with this timing waits for its consumers until somebody interferes.
+STAYS_OPEN = {"pickupTimeoutSeconds": 600, "quietPeriodSeconds": 300}
 
 
 class Scenarios:
@@ -133,7 +135,7 @@ def never_again(stack: Stack, user: str, key_id: str) -> Iterator[None]:
     assert not [call for call in changes if "Active" in call.about], "a key was activated"
 
 
-def recovery_of(stack: Stack, dead: str, *, within_seconds: float = 30) -> str:
+def recovery_of(stack: Stack, dead: str, *, within_seconds: float = 60) -> str:
     """The ARN of the execution that the rule starts for a dead one, once it is there."""
     arn = f"{dead.rsplit(':', 1)[0]}:{recovery_name(dead)}"
 

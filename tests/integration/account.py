@@ -163,10 +163,15 @@ class Account:
         return name
 
     def version(
-        self, name: str, value: str | bytes, *, id: str | None = None, label: str = "AWSCURRENT"
+        self,
+        name: str,
+        value: str | bytes,
+        *,
+        version_id: str | None = None,
+        label: str = "AWSCURRENT",
     ) -> str:
         """Put a version; return its id."""
-        version = id or f"{len(self.labels(name))}".zfill(8) + "-0000-4000-8000-" + "f" * 12
+        version = version_id or f"{len(self.labels(name))}".zfill(8) + "-0000-4000-8000-" + "f" * 12
         kind = "SecretString" if isinstance(value, str) else "SecretBinary"
         self.secrets.put_secret_value(
             SecretId=name,
@@ -192,7 +197,7 @@ class Account:
         fields: dict[str, Any] = json.loads(got["SecretString"])
         return fields
 
-    def keys(self, user: str = "ci") -> dict[str, str]:
+    def statuses(self, user: str = "ci") -> dict[str, str]:
         """Return the user's key ids with their status."""
         listed = self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
         return {key["AccessKeyId"]: key["Status"] for key in listed}

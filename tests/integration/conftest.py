@@ -63,6 +63,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 def account(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An empty account; nobody really sleeps in it."""
     account = Account(wire)
-    monkeypatch.setitem(probe.prove.__kwdefaults__, "sleep", account.slept.append)
+    defaults = probe.prove.__kwdefaults__ or {}
+    monkeypatch.setitem(defaults, "sleep", account.slept.append)
     wire.forget()
     return account

@@ -139,7 +139,7 @@ class TestTakingOver:
         assert written["tookOver"]
         # The orphan was there before the heir, but not before the dead one.
         assert [key["id"] for key in written["keysBefore"]] == [first_key.id]
-        assert orphan in account.keys()
+        assert orphan in account.statuses()
         assert written["inheritedSince"] is not None
         assert written["inheritedUntil"] is not None
 
@@ -175,7 +175,7 @@ class TestTakingOver:
 
     def test_a_label_that_others_put_there_has_no_owner(self, account: Account) -> None:
         account.rotatable()
-        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
         found = account.look().claim
         assert found is not None
         assert (found.state, found.intent) == (ClaimantState.UNKNOWN, None)
@@ -268,7 +268,7 @@ class TestExposed:
         first, second = account.rotatable(), account.key()
         held = "x" * 8 + "-0000-4000-8000-" + "a" * 12
         value = f'{{"AccessKeyId": "{second.id}", "SecretAccessKey": "s"}}'
-        account.version(NAME, value, id=held, label="BACKOUT")
+        account.version(NAME, value, version_id=held, label="BACKOUT")
         for key in (first, second):
             claim.mark_exposed(account.look(), name=NAME, key_id=key.id)
         assert account.look().exposed_keys == {first.id, second.id}
@@ -277,7 +277,7 @@ class TestExposed:
         first, second = account.rotatable(), account.key()
         held = "x" * 8 + "-0000-4000-8000-" + "a" * 12
         value = f'{{"AccessKeyId": "{second.id}", "SecretAccessKey": "s"}}'
-        account.version(NAME, value, id=held, label="BACKOUT")
+        account.version(NAME, value, version_id=held, label="BACKOUT")
         claim.mark_exposed(account.look(), name=NAME, key_id=first.id)
         account.iam.delete_access_key(UserName="ci", AccessKeyId=first.id)
         claim.mark_exposed(account.look(), name=NAME, key_id=second.id)

@@ -25,9 +25,11 @@ EXECUTION = Execution(
     "arn:aws:states:us-east-1:123456789012:execution:rotate:x", {"userName": "ci"}
 )
 
+EMPTY: dict[str, Any] = {}
+
 # Each raises something that quotes what it met, as libraries do.
 DEFECTS: dict[str, Any] = {
-    "KeyError": lambda: {}[SECRET],
+    "KeyError": lambda: EMPTY[SECRET],
     "ValueError": lambda: int(SECRET),
     "JSONDecodeError": lambda: json.loads(SECRET),
     "ValidationError": lambda: Model.model_validate({"number": SECRET}),
@@ -114,7 +116,7 @@ def test_logs_mask_key_ids_and_hold_no_event(logged: io.StringIO) -> None:
 
 def test_calls_and_errors_are_counted_by_step(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnexpectedFailure):
-        failing(lambda: {}["x"])(EXECUTION.payload(), CONTEXT)
+        failing(lambda: EMPTY["x"])(EXECUTION.payload(), CONTEXT)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     counted = next(line for line in lines if "Calls" in line)
     assert counted["Errors"] == counted["Calls"] == [1.0]
@@ -126,7 +128,7 @@ def test_the_next_call_logs_nothing_of_the_last_one(logged: io.StringIO) -> None
     assert EXECUTION.arn in logged.getvalue()
     logged.truncate(0)
     with pytest.raises(UnexpectedFailure):
-        framed("somewhere", lambda data: {}["x"])({}, CONTEXT)
+        framed("somewhere", lambda data: EMPTY["x"])({}, CONTEXT)
     assert "unexpected failure" in logged.getvalue()
     assert EXECUTION.arn not in logged.getvalue()
 

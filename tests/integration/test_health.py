@@ -132,7 +132,7 @@ INSIDE = [
     "192.168.1.1",
     "127.0.0.1",
     "127.1.2.3",
-    "0.0.0.0",
+    "0.0.0.0",  # noqa: S104 - nothing is bound to it
     "169.254.169.254",
     "169.254.170.2",
     "100.64.0.1",
@@ -358,8 +358,12 @@ class TestAnswers:
     def test_a_server_that_says_nothing_times_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(health, "_TIMEOUT_SECONDS", (0.3, 0.3))
         done = threading.Event()
+
+        def say_nothing(_: BaseHTTPRequestHandler) -> None:
+            done.wait(20)
+
         began = time.monotonic()
-        with serving(lambda _: bool(done.wait(20)) or None) as port:
+        with serving(say_nothing) as port:
             answer = ask(f"http://127.0.0.1:{port}/", allow_private=True)
             done.set()
         assert answer.problem == "no answer (ReadTimeout)"
@@ -395,9 +399,9 @@ class TestAnswers:
             b"garbage\r\n\r\n",
             b"HTTP/1.1 abc\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n" * 200,
-        ]
-        + [b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n"]
-        + [b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 500 + b"\r\n"],
+            b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 500 + b"\r\n",
+        ],
         ids=lambda text: repr(text[:20]),
     )
     def test_an_answer_that_is_no_http_is_bad(self, nonsense: bytes) -> None:

@@ -108,19 +108,19 @@ class TestIssuing:
         assert value["ExecutionArn"] == checked.arn
         assert value["Replaces"] == answer["rotation"]["oldAccessKeyId"]
         assert value["SecretAccessKey"] not in json.dumps(answer)
-        assert set(account.keys().values()) == {"Active"}
+        assert set(account.statuses().values()) == {"Active"}
 
     def test_run_twice_it_changes_nothing_the_second_time(
         self, account: Account, checked: Execution
     ) -> None:
         before = json.loads(json.dumps(checked.rotation))
         first = checked.call("issue_new_key")
-        labels, keys = account.labels(), account.keys()
+        labels, keys = account.labels(), account.statuses()
         account.wire.forget()
         checked.rotation = before
         second = checked.call("issue_new_key")
         assert changes(account) == []
-        assert (account.labels(), account.keys()) == (labels, keys)
+        assert (account.labels(), account.statuses()) == (labels, keys)
         assert second["rotation"]["newVersionId"] == first["rotation"]["newVersionId"]
 
     def test_a_first_key_for_a_user_without_one(self, account: Account) -> None:
@@ -128,7 +128,7 @@ class TestIssuing:
         execution = account.execution()
         answer = execution.until("check_request", "issue_new_key")
         assert answer["rotation"]["oldAccessKeyId"] is None
-        assert list(account.keys()) == [answer["rotation"]["newAccessKeyId"]]
+        assert list(account.statuses()) == [answer["rotation"]["newAccessKeyId"]]
         # The intent was the secret's first version; it is not what consumers are given.
         assert account.labels()["AWSPENDING"] == answer["rotation"]["newVersionId"]
 
@@ -143,11 +143,11 @@ class TestIssuing:
     def test_a_key_that_cannot_be_stored_is_deleted(
         self, account: Account, checked: Execution, fault: Fault, kind: type[Exception]
     ) -> None:
-        keys = account.keys()
+        keys = account.statuses()
         account.wire.next("PutSecretValue", lambda act: act(), fault)
         with pytest.raises(kind, match="PutSecretValue"):
             checked.call("issue_new_key")
-        assert account.keys() == keys
+        assert account.statuses() == keys
         assert "AWSPENDING" not in account.labels()
 
     @pytest.mark.parametrize("fault", [loses_answer, echoes("ResourceExistsException")])
@@ -167,17 +167,17 @@ class TestIssuing:
             account.rotatable()
         else:
             account.user()
-        keys = account.keys()
+        keys = account.statuses()
         execution = account.execution()
         execution.call("check_request")
         account.wire.next("CreateAccessKey", loses_answer)
         with pytest.raises(AwsThrottled, match="CreateAccessKey: no answer"):
             execution.call("issue_new_key")
-        (orphan,) = set(account.keys()) - set(keys)
+        (orphan,) = set(account.statuses()) - set(keys)
 
         answer = execution.call("issue_new_key")
-        assert orphan not in account.keys()
-        assert set(account.keys()) == {*keys, answer["rotation"]["newAccessKeyId"]}
+        assert orphan not in account.statuses()
+        assert set(account.statuses()) == {*keys, answer["rotation"]["newAccessKeyId"]}
 
     def test_a_key_that_was_there_before_is_never_taken_for_an_orphan(
         self, account: Account
@@ -187,7 +187,7 @@ class TestIssuing:
         answer = account.execution().call("check_request")
         assert answer["verdict"] == "REJECT"
         assert stranger.id[-4:] in answer["result"]["reason"]
-        assert stranger.id in account.keys()
+        assert stranger.id in account.statuses()
 
     def test_who_loses_the_race_changes_nothing(self, account: Account) -> None:
         account.rotatable()
@@ -200,7 +200,7 @@ class TestIssuing:
         )
         with pytest.raises(RequestRejected):
             first.call("issue_new_key")
-        assert len(account.keys()) == 2
+        assert len(account.statuses()) == 2
         assert second.mark in account.labels()["AWSPENDING"]
 
     def test_who_comes_later_is_rejected(self, account: Account, checked: Execution) -> None:
@@ -225,7 +225,7 @@ class TestIssuing:
             ],
         )
         answer = account.execution().until("check_request", "issue_new_key")
-        assert retained.id not in account.keys()
+        assert retained.id not in account.statuses()
         assert retained.id not in json.dumps(answer["rotation"]["seen"]["notes"])
         tags = account.secrets.describe_secret(SecretId=PREFIX + "ci").get("Tags", [])
         assert tags == []

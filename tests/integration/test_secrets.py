@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -33,7 +34,7 @@ def three(account: Account) -> Account:
     """A secret with the versions A (AWSCURRENT), B (BACKOUT) and C (EXPOSED)."""
     account.secret()
     for version, label in ((A, "AWSCURRENT"), (B, "BACKOUT"), (C, "EXPOSED")):
-        account.version(NAME, "{}", id=version, label=label)
+        account.version(NAME, "{}", version_id=version, label=label)
     account.wire.forget()
     return account
 
@@ -114,18 +115,24 @@ class TestStoring:
         secrets.untag(NAME, Tag.DEACTIVATED_KEY)
         assert secrets.require(NAME).tags == {}
 
-    @pytest.mark.parametrize("operation", ["PutSecretValue", "CreateSecret", "TagResource"])
+    @pytest.mark.parametrize(
+        ("operation", "write"),
+        [
+            (
+                "PutSecretValue",
+                lambda: secrets.put(NAME, "x" * 32, SecretStr("wJalrXUtnFEMI"), "AWSPENDING"),
+            ),
+            ("CreateSecret", lambda: secrets.create("machine-user/other", {})),
+            ("TagResource", lambda: secrets.tag(NAME, {Tag.LAST_RESULT: "x"})),
+            ("UntagResource", lambda: secrets.untag(NAME, Tag.LAST_RESULT)),
+        ],
+    )
     def test_a_refused_write_is_an_error_without_the_value(
-        self, three: Account, operation: str
+        self, three: Account, operation: str, write: Any
     ) -> None:
         three.wire.next(operation, refuses("EncryptionFailure"))
         with pytest.raises(AwsRefused, match="EncryptionFailure") as refused:
-            if operation == "PutSecretValue":
-                secrets.put(NAME, "x" * 32, SecretStr("wJalrXUtnFEMI"), "AWSPENDING")
-            elif operation == "CreateSecret":
-                secrets.create("machine-user/other", {})
-            else:
-                secrets.tag(NAME, {Tag.LAST_RESULT: "x"})
+            write()
         assert "wJalr" not in str(refused.value)
 
 
@@ -164,7 +171,7 @@ class TestForeignValues:
             '{"AccessKeyId": 7, "SecretAccessKey": "x"}',
             '{"AccessKeyId": "", "SecretAccessKey": "x"}',
             '{"AccessKeyId": "AKIAIOSFODNN7EXAMPLE\\n", "SecretAccessKey": "x"}',
-            '{"AccessKeyId": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYxx", "SecretAccessKey": "AKIA"}',
+            '{"AccessKeyId": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYxx", "SecretAccessKey": "x"}',
             '{"accesskeyid": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "x"}',
             "[" * 65_536,
             '{"a":' * 13_000,
@@ -214,7 +221,7 @@ class TestForeignValues:
     @pytest.mark.parametrize("text", ["{}", "no JSON", '{"userName": "ci"}', "[" * 60_000])
     def test_an_intent_that_others_wrote_is_no_intent(self, account: Account, text: str) -> None:
         name = account.secret()
-        version = account.version(name, text, id="intent-" + "0" * 32, label="CLAIM")
+        version = account.version(name, text, version_id="intent-" + "0" * 32, label="CLAIM")
         assert snapshot.read_intent(name, version) is None
 
 

@@ -11,6 +11,7 @@ import pytest
 from keyturn.errors import AwsThrottled, SettingMissing, UnexpectedFailure
 from keyturn.handlers.start_back_out import DECIDED, MAX_GENERATIONS, handler
 from keyturn.identifiers import recovery_name
+from keyturn.request import parse_rotate_request
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import refuses
 
@@ -61,8 +62,6 @@ def test_a_back_out_is_started_that_names_the_dead(account: Account) -> None:
 def test_what_it_starts_is_a_valid_request(
     account: Account, given: dict[str, str], subject: dict[str, str]
 ) -> None:
-    from keyturn.request import parse_rotate_request
-
     handler(event(given), CONTEXT)
     data = json.loads(started(account)[0]["input"])
     assert subject.items() <= data.items()
@@ -110,7 +109,7 @@ def test_a_generation_that_cannot_be_counted_is_the_last(account: Account, recov
     "given", [None, "", "no JSON", "[]", '"ci"', "{}", {"userName": ""}, {"userName": {"a": 1}}]
 )
 def test_a_person_is_told_when_no_user_is_named(account: Account, given: Any) -> None:
-    """EventBridge leaves out an input of more than 248 KB; an aborted one may have been anything."""
+    """EventBridge leaves out an input above 248 KB; an aborted one may have been anything."""
     assert not handler(event(given), CONTEXT)["started"]
     (message,) = told(account)
     assert DEAD in message["Message"]

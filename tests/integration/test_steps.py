@@ -157,9 +157,9 @@ class TestDeactivate:
         with pytest.raises(AwsThrottled):
             quiet.call("deactivate_key", which="OLD")
         assert tags(account)["keyturn:deactivated-key"] == old_key(quiet)
-        assert account.keys()[old_key(quiet)] == "Active"
+        assert account.statuses()[old_key(quiet)] == "Active"
         quiet.call("deactivate_key", which="OLD")
-        assert account.keys()[old_key(quiet)] == "Inactive"
+        assert account.statuses()[old_key(quiet)] == "Inactive"
 
     def test_twice_is_once(self, account: Account, cut_over: Execution) -> None:
         cut_over.call("deactivate_key", which="OLD")
@@ -171,7 +171,7 @@ class TestDeactivate:
         account.used(old_key(quiet), datetime.now(UTC))
         with pytest.raises(CutoverPostponed, match="used again just now"):
             quiet.call("deactivate_key", which="OLD")
-        assert account.keys()[old_key(quiet)] == "Active"
+        assert account.statuses()[old_key(quiet)] == "Active"
 
     @pytest.mark.parametrize("days", [0, 8])
     def test_replicas_behind_postpone_it_and_end_it_at_the_timeout(
@@ -188,7 +188,7 @@ class TestDeactivate:
         account.wire.next("DescribeSecret", late)
         with pytest.raises(WorldContradictory if days else CutoverPostponed, match="eu-west-1"):
             quiet.call("deactivate_key", which="OLD")
-        assert account.keys()[old_key(quiet)] == "Active"
+        assert account.statuses()[old_key(quiet)] == "Active"
 
     @pytest.mark.parametrize("what", ["deleted", "inactive", "label"])
     def test_without_the_new_key_the_old_one_stays(
@@ -199,10 +199,10 @@ class TestDeactivate:
         elif what == "inactive":
             account.moto_key(new_key(quiet)).status = "Inactive"
         else:
-            account.version(NAME, "{}", id="f" * 32, label="AWSCURRENT")
+            account.version(NAME, "{}", version_id="f" * 32, label="AWSCURRENT")
         with pytest.raises(WorldContradictory):
             quiet.call("deactivate_key", which="OLD")
-        assert account.keys()[old_key(quiet)] == "Active"
+        assert account.statuses()[old_key(quiet)] == "Active"
 
     def test_what_a_person_did_is_noted_and_not_recorded_as_ours(
         self, account: Account, quiet: Execution
@@ -215,10 +215,10 @@ class TestDeactivate:
     def test_who_lost_the_claim_deactivates_nothing(
         self, account: Account, quiet: Execution
     ) -> None:
-        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
         with pytest.raises(ClaimLost):
             quiet.call("deactivate_key", which="OLD")
-        assert account.keys()[old_key(quiet)] == "Active"
+        assert account.statuses()[old_key(quiet)] == "Active"
 
 
 class TestWayBack:
@@ -230,7 +230,7 @@ class TestWayBack:
         assert cut_over.call("prove_old_key")["verdict"] == "PROVEN"
         assert cut_over.call("restore_old_version")["verdict"] == "WAIT"
         assert account.labels()["AWSCURRENT"] == way_back
-        assert account.keys()[old_key(cut_over)] == "Active"
+        assert account.statuses()[old_key(cut_over)] == "Active"
         # AWSPREVIOUS has moved onto the rejected version: it is no way back.
         assert account.labels()["AWSPREVIOUS"].startswith(new_key(cut_over))
 
@@ -239,7 +239,7 @@ class TestWayBack:
             cut_over.call("reactivate_old_key")
         for _ in range(2):
             cut_over.call("restore_old_version")
-        assert account.keys()[old_key(cut_over)] == "Active"
+        assert account.statuses()[old_key(cut_over)] == "Active"
 
     def test_a_lost_answer_to_the_reactivation_is_remembered_as_one(
         self, account: Account, cut_over: Execution
@@ -256,7 +256,7 @@ class TestWayBack:
         account.moto_key(old_key(published)).status = "Inactive"
         with pytest.raises(WorldContradictory, match="not by Keyturn's doing"):
             published.call("reactivate_old_key")
-        assert account.keys()[old_key(published)] == "Inactive"
+        assert account.statuses()[old_key(published)] == "Inactive"
 
     @pytest.mark.parametrize("moment", ["before", "between"])
     def test_a_deleted_old_key_is_no_way_back(
@@ -277,12 +277,12 @@ class TestWayBack:
             SecretId=NAME, Tags=[{"Key": "keyturn:exposed-keys", "Value": old_key(cut_over)}]
         )
         assert cut_over.call("reactivate_old_key")["verdict"] == "CUT_OVER"
-        assert account.keys()[old_key(cut_over)] == "Inactive"
+        assert account.statuses()[old_key(cut_over)] == "Inactive"
 
     def test_a_secret_on_neither_key_is_left_alone(
         self, account: Account, cut_over: Execution
     ) -> None:
-        account.version(NAME, "{}", id="f" * 32, label="AWSCURRENT")
+        account.version(NAME, "{}", version_id="f" * 32, label="AWSCURRENT")
         with pytest.raises(WorldContradictory, match="neither key"):
             cut_over.call("restore_old_version")
         assert account.labels()["AWSCURRENT"] == "f" * 32
@@ -295,7 +295,7 @@ class TestDiscard:
         answer = issued.call("discard_new_key", failure=FAILURE)
         assert answer["result"]["outcome"] == "FAILED"
         assert "KeyNotProven: it does not work; deleted" in answer["result"]["reason"]
-        assert list(account.keys()) == [old_key(issued)]
+        assert list(account.statuses()) == [old_key(issued)]
         assert set(account.labels()) == {"AWSCURRENT", "INTENT"}
 
     def test_it_finds_what_was_stored_by_an_answer_that_never_came(self, account: Account) -> None:
@@ -307,7 +307,7 @@ class TestDiscard:
         execution.rotation = before
         answer = execution.call("discard_new_key", failure={"Error": "Lambda.Unknown"})
         assert answer["verdict"] == "RotationFailed"
-        assert len(account.keys()) == 1
+        assert len(account.statuses()) == 1
 
     def test_it_looks_again_and_deletes_nothing_that_was_published(
         self, account: Account, issued: Execution
@@ -317,7 +317,7 @@ class TestDiscard:
         issued.rotation = before
         answer = issued.call("discard_new_key", failure={"Error": "States.Timeout"})
         assert answer["verdict"] == "PUBLISHED"
-        assert len(account.keys()) == 2
+        assert len(account.statuses()) == 2
         assert "CLAIM" in account.labels()
 
     def test_an_orphan_goes_too(self, account: Account) -> None:
@@ -327,19 +327,19 @@ class TestDiscard:
         account.wire.next("CreateAccessKey", loses_answer)
         with pytest.raises(AwsThrottled):
             execution.call("issue_new_key")
-        assert len(account.keys()) == 2
+        assert len(account.statuses()) == 2
         execution.call("discard_new_key", failure={"Error": "AwsThrottled"})
-        assert len(account.keys()) == 1
+        assert len(account.statuses()) == 1
 
     def test_without_the_claim_it_touches_nothing(
         self, account: Account, issued: Execution
     ) -> None:
-        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
         labels = account.labels()
         account.wire.forget()
         answer = issued.call("discard_new_key", failure={"Error": "ClaimLost"})
         assert answer["result"]["outcome"] == "FAILED"
-        assert len(account.keys()) == 2
+        assert len(account.statuses()) == 2
         assert account.labels() == labels
 
     def test_a_second_run_after_a_lost_answer_ends_alike(
@@ -350,7 +350,7 @@ class TestDiscard:
         issued.rotation = before
         second = issued.call("discard_new_key", failure=FAILURE)
         assert second["verdict"] == first["verdict"]
-        assert len(account.keys()) == 1
+        assert len(account.statuses()) == 1
 
     def test_a_key_that_cannot_be_deleted_keeps_the_claim(
         self, account: Account, issued: Execution
@@ -399,7 +399,7 @@ class TestDecide:
         self, account: Account, watched: Execution
     ) -> None:
         watched.call("decide")
-        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
         labels = account.labels()
         assert watched.call("decide")["verdict"] == "ROTATED"
         assert account.labels() == labels
@@ -407,7 +407,7 @@ class TestDecide:
     def test_a_claim_that_was_taken_over_is_not_decided(
         self, account: Account, watched: Execution
     ) -> None:
-        account.version(NAME, "{}", id="f" * 32, label="CLAIM")
+        account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
         with pytest.raises(ClaimLost):
             watched.call("decide")
         assert "keyturn:last-result" not in tags(account)

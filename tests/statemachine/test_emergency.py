@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from localaws.model import FaultRule
-from tests.scenarios import Scenarios, consuming, never_again, recovery_of, stop
+from tests.scenarios import STAYS_OPEN, Scenarios, consuming, never_again, recovery_of, stop
 from tests.support import Ended, MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("emergency")]
@@ -170,8 +170,7 @@ def open_rotation(stack: Stack, user: MachineUser) -> tuple[str, str]:
 
     It stays there: the old key is not quiet for long enough.
     """
-    timing = {"pickupTimeoutSeconds": 600, "quietPeriodSeconds": 300}
-    arn = stack.start(user.name, timing=timing)
+    arn = stack.start(user.name, timing=STAYS_OPEN)
     stack.reaches(arn, "Wait For Consumers")
     return arn, stack.current_key(user.name)
 
@@ -227,7 +226,7 @@ def the_new_key_of_an_open_rotation(stack: Stack) -> None:
             assert (skipped.status, skipped.result["outcome"]) == ("SUCCEEDED", "SKIPPED")
 
 
-def slow_proof(stack: Stack, user: MachineUser, *, seconds: float = 4) -> str:
+def slow_proof(stack: Stack, user: MachineUser, *, seconds: float = 7) -> str:
     """Start a rotation whose proof of the new key takes long; returns its ARN."""
     stack.aws.control.inject(
         FaultRule(
@@ -349,7 +348,7 @@ def aborted_before_the_publishing_it_is_finished_forward(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user), never_again(stack, user.name, user.access_key_id):
         stack.aws.control.inject(
-            FaultRule(action="sts:GetCallerIdentity", kind="delay", user=user.name, delay_seconds=3)
+            FaultRule(action="sts:GetCallerIdentity", kind="delay", user=user.name, delay_seconds=7)
         )
         arn = start(stack, user.name)
         stack.reaches(arn, "Prove New Key")

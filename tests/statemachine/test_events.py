@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localaws.model import FaultRule
-from tests.scenarios import Scenarios, consuming
+from tests.scenarios import STAYS_OPEN, Scenarios, consuming
 from tests.support import Ended, Stack
 from tests.sweep import KEY_ID
 
@@ -108,7 +108,7 @@ def skipped(stack: Stack) -> None:
 def backed_out_as_asked(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user):
-        first = stack.start(user.name, timing={"pickupTimeoutSeconds": 600})
+        first = stack.start(user.name, timing=STAYS_OPEN)
         stack.reaches(first, "Wait For Consumers")
         ended = stack.rotate(user.name, action="BACK_OUT", reason="a colleague asked")
         assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "BACKED_OUT")

@@ -19,7 +19,7 @@ from keyturn.identifiers import execution_mark, intent_version_id
 from keyturn.rotation import Policy, Rotation, iso
 from localaws.consumer import Consumer, serve_health
 from localaws.launcher import client_config
-from tests.scenarios import Scenarios, consuming, recovery_of
+from tests.scenarios import STAYS_OPEN, Scenarios, consuming, recovery_of
 from tests.support import MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("roles")]
@@ -106,7 +106,7 @@ def a_back_out_after_the_deactivation(stack: Stack) -> None:
 def a_take_over_of_a_running_rotation(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user):
-        first = stack.start(user.name, timing={"pickupTimeoutSeconds": 600})
+        first = stack.start(user.name, timing=STAYS_OPEN)
         stack.reaches(first, "Publish New Key")
         ended = stack.rotate(user.name, mode="EMERGENCY", accessKeyId=user.access_key_id)
         assert ended.result["outcome"] == "ROTATED"
@@ -409,7 +409,7 @@ def held(stack: Stack) -> Iterator[tuple[MachineUser, str, str]]:
     Who knows these can make a payload that passes for the holder of the claim.
     """
     user = stack.user()
-    arn = stack.start(user.name, force=True, timing={"pickupTimeoutSeconds": 600})
+    arn = stack.start(user.name, force=True, timing=STAYS_OPEN)
     stack.reaches(arn, "Wait For Consumers")
     started = iso(stack.machines.describe_execution(executionArn=arn)["startDate"])
     mark = execution_mark(arn, datetime.fromisoformat(started))
