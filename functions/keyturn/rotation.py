@@ -111,8 +111,9 @@ class Observations(Carried):
     """The latest use of the new key by somebody else than our own probe."""
     old_use: Use | None = None
     new_use: Use | None = None
+    looked_at: AwareDatetime | None = None
     longest_interval_seconds: int = 0
-    """The longest time between two uses of either key that this rotation has seen."""
+    """The longest silence of either key, between two uses, that this rotation has seen."""
     health: Health | None = None
     bad_health_in_a_row: int = 0
     alarms_not_ok: list[str] = Field(default_factory=list)

@@ -70,9 +70,12 @@ def observe(rotation: Rotation, look: Look) -> Observations:
     """Return the observations with this look added."""
     seen = rotation.seen.model_copy(deep=True)
     for key, last in ((look.old, seen.old_use), (look.new, seen.new_use)):
-        if key and key.last_use and last and key.last_use.at > last.at:
-            interval = int((key.last_use.at - last.at).total_seconds())
-            seen.longest_interval_seconds = max(seen.longest_interval_seconds, interval)
+        if key and key.last_use and last and seen.looked_at and key.last_use.at > last.at:
+            # Silent for certain until the last look; what came between the looks is not known,
+            # so a long wait between two looks at a busy key is not taken for a long interval.
+            silence = min(key.last_use.at, seen.looked_at) - last.at
+            seconds = int(silence.total_seconds())
+            seen.longest_interval_seconds = max(seen.longest_interval_seconds, seconds)
     if look.old:
         seen.old_use = Use.of(look.old.last_use)
     if look.new:
@@ -80,6 +83,7 @@ def observe(rotation: Rotation, look: Look) -> Observations:
         if is_consumer_use(look.new.last_use, rotation):
             seen.consumer_use = Use.of(look.new.last_use)
     seen.alarms_not_ok = sorted({*look.alarming, *look.alarms_unclear})
+    seen.looked_at = look.now
     return seen
 
 

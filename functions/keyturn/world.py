@@ -150,9 +150,10 @@ class SecretState:
     def time(self, tag: Tag) -> datetime | None:
         """Return the time that a tag of our record holds, or None."""
         try:
-            return datetime.fromisoformat(self.tags[tag].replace("Z", "+00:00")).astimezone(UTC)
+            at = datetime.fromisoformat(self.tags[tag].replace("Z", "+00:00"))
         except (KeyError, ValueError):
             return None
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
     @property
     def deactivated_key(self) -> str | None:

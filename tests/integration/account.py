@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from moto.iam.models import AccessKeyLastUsed, iam_backends
@@ -20,6 +21,11 @@ from keyturn.rotation import iso
 from keyturn.settings import Settings
 from keyturn.world import World
 from tests.integration.aws_like import ACCOUNT, REGION, Wire
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 PREFIX = "machine-user/"
 CONTEXT = SimpleNamespace(
@@ -50,6 +56,11 @@ ENVIRONMENT = {
     "FENCE_SECONDS": "150",
     "UNUSED_AFTER_DAYS": "90",
 }
+
+
+@functools.cache
+def _clients() -> tuple[IAMClient, SecretsManagerClient, SFNClient]:
+    return boto3.client("iam"), boto3.client("secretsmanager"), boto3.client("stepfunctions")
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,7 @@ class Account:
     slept: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.iam = boto3.client("iam")
-        self.secrets = boto3.client("secretsmanager")
-        self.machines = boto3.client("stepfunctions")
+        self.iam, self.secrets, self.machines = _clients()
         self.machine_arn = self.machines.create_state_machine(
             name="rotate",
             definition='{"StartAt": "Wait", "States": {"Wait": {"Type": "Succeed"}}}',
@@ -180,6 +189,11 @@ class Account:
             **{kind: value},  # type: ignore[arg-type]
         )
         return version
+
+    def backdate_version(self, version: str, by: timedelta, name: str = PREFIX + "ci") -> None:
+        """Let a version have been made earlier."""
+        secret = secretsmanager_backends[ACCOUNT][REGION].secrets[name]
+        secret.versions[version]["createdate"] -= int(by.total_seconds())
 
     def labels(self, name: str = PREFIX + "ci") -> dict[str, str]:
         """Return which version carries each label; a label on two versions fails the test."""

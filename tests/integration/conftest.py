@@ -20,7 +20,7 @@ _KEPT = {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTEST_CURRENT_TEST"}
 
 
 @pytest.fixture(autouse=True)
-def fake_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def fake_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Clear the environment, so that no test can ever reach a real account."""
     for name in set(os.environ) - _KEPT:
         if not name.startswith(("PYTEST_", "COV_", "COVERAGE_")):
@@ -31,6 +31,22 @@ def fake_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(entry.metrics.provider, "namespace", "Keyturn")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_clients() -> Iterator[None]:
+    """Clients are made once per process (most of a test's time otherwise), with fake credentials.
+
+    They outlive a test, as they outlive an invocation on Lambda; moto answers all of them.
+    """
+    _forget_clients()
+    yield
+    _forget_clients()
+
+
+@pytest.fixture
+def fresh_clients() -> Iterator[None]:
+    """For a test that does something to a client."""
     _forget_clients()
     yield
     _forget_clients()

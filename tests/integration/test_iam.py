@@ -230,6 +230,7 @@ class TestChanges:
             iam.create_key("ci")
         assert "AccessKeysPerUser" in str(refused.value)
 
+    @pytest.mark.usefixtures("fresh_clients")
     def test_creating_is_tried_once_and_reading_three_times(self, account: Account) -> None:
         """CreateAccessKey has no idempotency token: a retry after a lost answer makes two keys."""
         account.user()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -230,18 +230,30 @@ class TestIssuing:
         tags = account.secrets.describe_secret(SecretId=PREFIX + "ci").get("Tags", [])
         assert tags == []
 
-    def test_a_dead_executions_orphan_goes_with_the_take_over(self, account: Account) -> None:
+    @pytest.mark.parametrize("ours", [True, False])
+    def test_a_dead_executions_orphan_goes_with_the_take_over(
+        self, account: Account, ours: bool
+    ) -> None:
+        """Only what was created while the dead one could still create is its orphan."""
         account.rotatable()
         dead = account.execution()
         dead.call("check_request")
         account.wire.next("CreateAccessKey", loses_answer)
+        before = set(account.statuses())
         with pytest.raises(AwsThrottled):
             dead.call("issue_new_key")
-        account.dies(dead, ago=timedelta(seconds=-60))  # it created the key before it died
-        heir = account.execution(userName="ci", action="BACK_OUT")
-        heir.call("check_request")
-        account.dies(dead, ago=timedelta(seconds=0))
-        found = account.look(heir.mark).claim
-        assert found is not None
-        assert found.free_at is not None
-        assert found.free_at > datetime.now(UTC)
+        (orphan,) = set(account.statuses()) - before
+        account.backdate_version(account.labels()["CLAIM"], timedelta(hours=1))
+        if ours:
+            account.moto_key(orphan).create_date -= timedelta(minutes=59)
+        account.dies(dead, ago=timedelta(minutes=50))
+
+        heir = account.execution()
+        answer = heir.call("check_request")
+        if ours:
+            assert answer["verdict"] == "ISSUE"
+            heir.call("issue_new_key")
+            assert heir.mark in account.labels()["CLAIM"]
+        else:
+            assert answer["verdict"] == "REJECT"
+        assert (orphan in account.statuses()) is not ours

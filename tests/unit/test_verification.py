@@ -221,6 +221,12 @@ def test_the_watch_covers_one_and_a_half_of_the_longest_interval_seen() -> None:
     assert watch_ends_at(second) == NOW + timedelta(seconds=150_000)
 
 
+def test_a_long_wait_between_two_looks_at_a_busy_key_is_no_long_interval() -> None:
+    first = looked(watching(0), Look(ago(50_000), None, used(K2, 50_001)))
+    second = looked(first, Look(NOW, None, used(K2, 1)))
+    assert second.seen.longest_interval_seconds == 1
+
+
 @pytest.mark.parametrize(
     ("waited", "new", "verdict"),
     [
