@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from localaws.errors import LocalAwsError
-from localaws.model import ApiCall, FaultRule, FiredFault, LastUsedModel
+from localaws.model import ApiCall, Change, FaultRule, FiredFault, LastUsedModel
 
 TIMEOUT_SECONDS = 30.0
 
@@ -98,6 +98,10 @@ class Control:
             FiredFault(**fired)
             for fired in self._post("faults/fired", {"user": user, "rule": rule})
         ]
+
+    def changes(self, user: str) -> list[Change]:
+        """Every change of a user's keys and secret, oldest first, lost answers included."""
+        return [Change(**change) for change in self._post("changes", {"user": user})]
 
     def workers(self) -> list[int]:
         """The process ids of the Lambda workers that are alive."""

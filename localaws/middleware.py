@@ -20,6 +20,7 @@ from ministack.core.router import extract_region
 from ministack.services import iam
 
 from localaws import requests, state
+from localaws.journal import journal
 from localaws.model import ApiCall, FaultRule, LastUsedModel
 from localaws.overlay.iam import iso_seconds
 from localaws.overlay.lambda_workers import Workers
@@ -113,6 +114,7 @@ class Middleware:
         code = _error_code(answer)
         if owner is not None and code not in NOT_AUTHENTICATED and answer[0] != 0:
             state.last_used.used(key, owner, service, region, time.time())
+            journal.used(key, service)
         state.calls.add(
             ApiCall(
                 time=time.time(),
@@ -150,8 +152,8 @@ class Middleware:
             else:
                 withheld = rule
         if withheld is None:
-            return await self._pass_on(scope, body, send)
-        status, text = await self._pass_on(scope, body, _nowhere)
+            return await self._pass_on(scope, body, send, request)
+        status, text = await self._pass_on(scope, body, _nowhere, request)
         if withheld.kind == "kill_worker":
             self._kill(headers, withheld)
         elif withheld.answer == "http_500":
@@ -161,12 +163,16 @@ class Middleware:
         await _drop(send)
         return status, text
 
-    async def _pass_on(self, scope: Scope, body: bytes, send: Send) -> tuple[int, bytes]:
+    async def _pass_on(
+        self, scope: Scope, body: bytes, send: Send, request: Request
+    ) -> tuple[int, bytes]:
         seen: list[Any] = [0, b""]
 
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen[0] = message["status"]
+                if seen[0] < 400:
+                    journal.note(request)  # before anybody can react to the answer
             elif seen[0] >= 400 and not seen[1]:
                 seen[1] = message.get("body", b"")
             await send(message)
@@ -216,6 +222,8 @@ class Middleware:
                 state.faults.clear(asked["user"], asked["rule"])
             case "faults/fired":
                 return [asdict(fired) for fired in state.faults.fired(asked["user"], asked["rule"])]
+            case "changes":
+                return [asdict(change) for change in journal.of(asked["user"])]
             case "workers":
                 return self._workers.pids()
             case _:

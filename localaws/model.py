@@ -99,3 +99,34 @@ class ApiCall:
     user_agent: str
     source: str
     about: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A user's keys and secret right after a call that may have changed them.
+
+    time: Unix time. action: "iam:UpdateAccessKey". principal, function: who made the call.
+    keys: access key id to status. labels: staging label to VersionId. holds: VersionId to the
+    access key id that it holds. tags: of the secret. used: access key id to the Unix time of its
+    last call in truth, calls of `sts` left out.
+    """
+
+    time: float
+    action: str
+    principal: str
+    function: str
+    keys: dict[str, str]
+    labels: dict[str, str]
+    holds: dict[str, str]
+    tags: dict[str, str]
+    used: dict[str, float]
+
+    @property
+    def current(self) -> str | None:
+        """The access key id in AWSCURRENT."""
+        return self.key("AWSCURRENT")
+
+    def key(self, label: str) -> str | None:
+        """The access key id in the version that a label is on."""
+        version = self.labels.get(label)
+        return self.holds.get(version) if version is not None else None

@@ -95,7 +95,7 @@ def strings(value: Any) -> Iterator[str]:
         if value[:1] == "{":
             try:
                 yield from strings(json.loads(value))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return
         elif len(value) <= LONGEST_NAME:
             yield value

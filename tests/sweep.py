@@ -155,7 +155,7 @@ def secrets_of(aws: LocalAws) -> set[str]:
 def _secret_in(text: str) -> str | None:
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     secret = fields.get("SecretAccessKey") if isinstance(fields, dict) else None
     return secret if isinstance(secret, str) else None

@@ -6,12 +6,15 @@ which Secrets Manager refuses while another version has it. Removing the label i
 
 from __future__ import annotations
 
-from keyturn.aws import secrets
-from keyturn.decision import Ask, Decision, Step
+from datetime import timedelta
+
+from keyturn.aws import iam, secrets
+from keyturn.decision import Ask, Decision, Step, orphans
 from keyturn.errors import ClaimLost, RequestRejected
 from keyturn.identifiers import intent_version_id
+from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
 from keyturn.snapshot import IntentRecord
-from keyturn.world import Label, SecretState, Tag, World
+from keyturn.world import ClaimantState, Label, SecretState, Tag, World
 
 _CONTINUES = frozenset(
     {
@@ -47,8 +50,9 @@ def take(
         action: what the intent says is done, when it is not `ask.action` (RetireKey).
 
     Raises:
-        RequestRejected: somebody else took the claim first.
+        RequestRejected: somebody else has the claim, or took it first.
     """
+    _assert_free(world)
     version = intent_version_id(mark)
     if world.secret is None:
         secrets.create(name, {"keyturn:user-name": world.user_name})
@@ -60,6 +64,31 @@ def take(
         raise RequestRejected(
             f"another execution began to work on {world.user_name} at the same moment; wait "
             "until it has ended"
+        )
+
+
+def _assert_free(world: World) -> None:
+    """Raise when the claim is one that must not be taken over, whatever led here.
+
+    The compare-and-swap alone would take it even from a running execution, because the look has
+    found that execution's claim.
+    """
+    claim = world.claim
+    if claim is None or world.holding:
+        return
+    if claim.state is ClaimantState.DEAD:
+        free = claim.free_at is None or world.now >= claim.free_at
+        why = f"it has just ended and its last call may still take effect (until {claim.free_at})"
+    elif claim.state is ClaimantState.UNKNOWN:
+        age = world.now - claim.intent.created_at if claim.intent else timedelta()
+        free = age.total_seconds() > UNKNOWN_CLAIMANT_SECONDS
+        why = "its state cannot be looked up"
+    else:
+        free, why = False, "it is running"
+    if not free:
+        raise RequestRejected(
+            f"the claim on {world.user_name} is held by {claim.execution_arn}: {why}; start again "
+            "when it is over"
         )
 
 
@@ -77,6 +106,9 @@ def _record(
             {"id": key_id, "status": status.get(key_id, "Deleted")}
             for key_id in inherited.keys_before
         ]
+    if decision.step in _CONTINUES:
+        # The key that the rotation issued was not there before it, whoever looked in between.
+        keys_before = [key for key in keys_before if key["id"] != decision.new_key_id]
     return IntentRecord(
         user_name=world.user_name,
         execution_arn=execution_arn,
@@ -122,6 +154,17 @@ def release(state: SecretState, mark: str) -> None:
         state.arn, Label.CLAIM, expected=own
     ):
         raise ClaimLost(f"the claim on {state.name} was taken over while it was being released")
+
+
+def give_back(world: World, state: SecretState, mark: str) -> None:
+    """Release a claim under which nothing is to be done after all.
+
+    The keys that a claimant created and nobody stored go first: only this claim (and the intents
+    that it inherited) tells them from somebody's keys.
+    """
+    for key in orphans(world):
+        iam.delete_key(world.user_name, key.id)
+    release(state, mark)
 
 
 def mark_exposed(world: World, *, name: str, key_id: str) -> None:

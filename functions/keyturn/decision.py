@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from keyturn.identifiers import key_of_version, mark_of_version, masked
+from keyturn.identifiers import is_intent, key_of_version, mark_of_version, masked
 from keyturn.request import Action, Mode
 from keyturn.rotation import Policy
 from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
@@ -33,6 +33,11 @@ class Step(StrEnum):
     FINISH_BACK_OUT = "FINISH_BACK_OUT"
     DISCARD = "DISCARD"
     EXPOSED_ONLY = "EXPOSED_ONLY"
+
+
+# A claimant creates its key at its very beginning. What is created a day later is somebody's,
+# however long the claimant lived, or could not be looked up.
+_CREATES_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -156,9 +161,15 @@ def _claim_problem(world: World, ask: Ask, policy: Policy) -> Decision | None:
     if world.holding:
         return None
     if claim is None:
-        if ask.recovery_of:
-            return _skip("nothing to undo: the execution's claim is gone, so it had decided")
-        return None
+        if not ask.recovery_of:
+            return None
+        exposed = [key.id for key in world.keys if key.active and key.id in world.exposed_keys]
+        if exposed:
+            return _reject(
+                f"the key {masked(exposed[0])} is marked as exposed and still active, and nobody "
+                "is working on it; start the EMERGENCY again"
+            )
+        return _skip("nothing to undo: the execution's claim is gone, so it had decided")
     if ask.recovery_of and claim.execution_arn != ask.recovery_of:
         return _skip(f"nothing to undo: the claim is held by {claim.execution_arn}")
     if claim.state is ClaimantState.RUNNING:
@@ -319,22 +330,22 @@ def _is_orphan(world: World, picture: _Picture, key: Key) -> bool:
 
     Not there before the claim, in no version in charge, never used, and created while the
     claimant (or the dead one that it inherited from) could still create. Anything less certain
-    is somebody's key.
+    is somebody's key; so is the key that a back-out has just taken out of charge, whose uses
+    may not be published yet.
     """
     intent = world.intent
-    if intent is None or world.claim is None or picture.secret is None:
+    if intent is None or world.claim is None or picture.secret is None or picture.restored:
         return False
     in_charge = {picture.secret.key(at) for at in (Label.CURRENT, Label.BACKOUT, Label.PENDING)}
     if key.id in intent.keys_before or key.id in in_charge or key.last_use is not None:
         return False
 
     def between(since: datetime | None, until: datetime | None) -> bool:
+        if since is None or until is None:
+            return False
         # IAM gives creation dates in whole seconds.
-        return (
-            since is not None
-            and until is not None
-            and since.replace(microsecond=0) <= key.created_at <= until
-        )
+        begun = since.replace(microsecond=0)
+        return begun <= key.created_at <= min(until, begun + _CREATES_WITHIN)
 
     own_end = world.now if world.holding else (world.claim.free_at or world.now)
     return between(intent.created_at, own_end) or between(
@@ -360,7 +371,7 @@ def _rotate(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decisi
         resumed = _resume_published(world, ask, picture)
         if resumed:
             return resumed
-    elif picture.restored and world.undecided:
+    elif picture.restored:
         finished = _finish_back_out(world, picture)
         if finished:
             return finished
@@ -378,6 +389,8 @@ def _resume_pending(world: World, picture: _Picture) -> Decision | None:
         )
     if picture.pending is None or not picture.pending.active:
         return None  # nothing usable was stored: begin again
+    if picture.pending_id in picture.exposed:
+        return _replace_exposed_pending(world, picture)
     old, old_version = _in_charge(world, picture)
     return Decision(
         Step.RESUME_PROVE,
@@ -403,6 +416,8 @@ def _resume_published(world: World, ask: Ask, picture: _Picture) -> Decision | N
     assert old is not None  # noqa: S101 - the caller looked
     assert picture.secret is not None  # noqa: S101 - likewise
     if new is None or not new.active:
+        if old.id in picture.exposed:
+            return None  # there is no way back to it either: begin again, in place of it
         state = "deleted" if new is None else "inactive"
         return _reject(
             f"AWSCURRENT of {picture.secret.name} names the key {masked(picture.current_id)}, "
@@ -418,9 +433,11 @@ def _resume_published(world: World, ask: Ask, picture: _Picture) -> Decision | N
         new_version_id=picture.current_version,
         emergency=old.id in picture.exposed,
     )
+    if old.active and ids.emergency:
+        return replace(ids, step=Step.CUT_OVER, reason="the old key is exposed and active")
+    if new.id in picture.exposed:
+        return _emergency_published(world, picture, new)
     if old.active:
-        if ids.emergency:
-            return replace(ids, step=Step.CUT_OVER, reason="the old key is exposed and active")
         return ids
     if world.undecided:
         return replace(
@@ -446,11 +463,16 @@ def _start(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decisio
     old, problem = _key_to_rotate(world, picture)
     if problem:
         return problem
-    if world.has_console_password and not ask.force:
+    emergency = old is not None and old.id in picture.exposed
+    if world.has_console_password and not (ask.force or emergency):
         return _reject(
             f"the IAM user {world.user_name} has a console password: it looks like a person, not "
             "a machine; start with force to rotate it all the same"
         )
+    if not (ask.force or emergency):
+        problem = _something_else_in_charge(picture)
+        if problem:
+            return problem
     room, problem = _room(world, picture, keep=old)
     if problem:
         return problem
@@ -461,18 +483,30 @@ def _start(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decisio
         old_key_id=old.id if old else None,
         old_version_id=old_version,
         room_key_id=room.id if room else None,
-        emergency=old is not None and old.id in picture.exposed,
+        emergency=emergency,
     )
-    if old is None:
-        return ids
+    if old is None or emergency:
+        return ids  # nobody waits for consumers, so neither timing nor age matters
     if policy.really_quiet_seconds >= policy.pickup_timeout_seconds:
         return _reject(
             f"the timing cannot be met: quietPeriodSeconds + coarseness + lag "
             f"({policy.really_quiet_seconds} seconds) must be less than pickupTimeoutSeconds "
             f"({policy.pickup_timeout_seconds} seconds)"
         )
-    skip = None if ask.force or ids.emergency else _not_due(world, old, policy)
+    skip = None if ask.force else _not_due(world, old, policy)
     return replace(ids, step=Step.SKIP, reason=skip) if skip else ids
+
+
+def _something_else_in_charge(picture: _Picture) -> Decision | None:
+    version = picture.current_version
+    if version is None or is_intent(version) or picture.current_id is not None:
+        return None
+    assert picture.secret is not None  # noqa: S101 - it has a version
+    return _reject(
+        f"AWSCURRENT of {picture.secret.name} holds something else than an access key, and whoever "
+        "reads it could not be taken back to it; find out what it is, then remove it, or start "
+        "with force to put the key in its place"
+    )
 
 
 def _key_to_rotate(world: World, picture: _Picture) -> tuple[Key | None, Decision | None]:
@@ -499,7 +533,10 @@ def _room(
         return None, None
     others = [key for key in world.keys if keep is None or key.id != keep.id]
     for key in others:
-        unpublished = picture.pending_id == key.id and not key.active
+        if key.id == picture.current_id and key.id not in picture.exposed:
+            continue  # in charge, so it is not ours to delete, whoever deactivated it
+        useless = not key.active or key.id in picture.exposed
+        unpublished = picture.pending_id == key.id and useless
         if unpublished or picture.recorded(key) or _is_orphan(world, picture, key):
             return key, None
     blocking = others[-1]
@@ -532,7 +569,8 @@ def _not_due(world: World, old: Key, policy: Policy) -> str | None:
 
 
 def _back_out(world: World, ask: Ask, picture: _Picture) -> Decision:
-    if picture.pending_version and key_of_version(picture.pending_version):
+    stored = picture.pending_version is not None and key_of_version(picture.pending_version)
+    if stored and not (picture.published and picture.pending is None):
         return _undo_pending(world, ask, picture)
     if picture.published:
         return _undo_published(world, ask, picture)
@@ -547,11 +585,20 @@ def _back_out(world: World, ask: Ask, picture: _Picture) -> Decision:
     if world.undecided or picture.restored:
         return Decision(
             Step.DISCARD,
-            "nothing had been published; cleaning up after the execution that died",
+            f"{_what_is_left(world, picture)}; cleaning up after the execution that died",
             old_key_id=picture.current.id if picture.current else None,
             old_version_id=picture.current_version,
         )
     return _skip("nothing to undo: no rotation of this user is open or within its retention")
+
+
+def _what_is_left(world: World, picture: _Picture) -> str:
+    if picture.restored:
+        return "the back-out had been done but for its decision"
+    before = world.intent.keys_before if world.intent else ()
+    if picture.current is not None and world.intent and picture.current.id not in before:
+        return f"there is no key to go back to, so {masked(picture.current.id)} stays in charge"
+    return "nothing had been published"
 
 
 def _undo_pending(world: World, ask: Ask, picture: _Picture) -> Decision:
@@ -565,6 +612,18 @@ def _undo_pending(world: World, ask: Ask, picture: _Picture) -> Decision:
         return _reject(
             f"the key {masked(old.id)} in charge is marked as exposed, and this back-out would "
             "delete the key that is to replace it; start a ROTATE to finish the rotation"
+        )
+    if picture.restored and picture.pending is not None and picture.pending.active:
+        # Either the publishing died half-way, or a back-out of it did: then consumers may have
+        # the key. The labels are the same, so the key goes by the rules for one that is in use.
+        return Decision(
+            Step.FINISH_BACK_OUT,
+            f"{masked(picture.current_id)} is in charge; {masked(picture.pending_id)} may have "
+            "been, so it goes when nobody uses it",
+            old_key_id=picture.current_id,
+            old_version_id=picture.current_version,
+            new_key_id=picture.pending_id,
+            new_version_id=picture.pending_version,
         )
     return Decision(
         Step.DISCARD,
@@ -617,8 +676,8 @@ def _finish_back_out(world: World, picture: _Picture) -> Decision | None:
         for key in world.keys
         if key.active
         and key.id != picture.current_id
-        and (intent is None or key.id not in intent.keys_before)
-        and not _is_orphan(world, picture, key)
+        and intent is not None
+        and key.id not in intent.keys_before
     ]
     if picture.current is None or not picture.current.active or len(others) != 1:
         return None
@@ -662,7 +721,11 @@ def _emergency(world: World, ask: Ask, picture: _Picture) -> Decision:
     assert exposed is not None  # noqa: S101 - _exposed_key looked
     if exposed_id == picture.pending_id:
         decision = _replace_exposed_pending(world, picture)
-    elif picture.pending is not None and picture.pending.active:
+    elif (
+        picture.pending is not None
+        and picture.pending.active
+        and picture.pending_id not in picture.exposed
+    ):
         decision = _publish_pending_instead(picture, exposed)
     elif picture.published:
         decision = _emergency_published(world, picture, exposed)
@@ -680,6 +743,7 @@ def _replace_exposed_pending(world: World, picture: _Picture) -> Decision:
         old_key_id=old.id if old else None,
         old_version_id=old_version,
         room_key_id=picture.pending_id,
+        emergency=old is not None and old.id in picture.exposed,
     )
 
 
@@ -701,11 +765,7 @@ def _emergency_published(world: World, picture: _Picture, exposed: Key) -> Decis
     assert old is not None  # noqa: S101 - the caller looked
     if exposed.id == old.id:
         if new is None or not new.active:
-            return Decision(
-                Step.EXPOSED_ONLY,
-                "the key in AWSCURRENT is not usable: deactivating the exposed key only",
-                old_key_id=old.id,
-            )
+            return _emergency_start(world, picture, exposed)
         if not old.active and not world.undecided:
             return _skip(
                 f"the exposed key {masked(old.id)} is inactive already; it is marked now and "

@@ -115,8 +115,15 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
 
 
-def state_function(step: Callable[[Event], Answer]) -> Callable[[dict[str, Any], Any], Any]:
+def state_function(
+    step: Callable[[Event], Answer], *, answers_redriven: bool = False
+) -> Callable[[dict[str, Any], Any], Any]:
     """Make a handler out of a step.
+
+    Args:
+        step: what the state does.
+        answers_redriven: whether the step itself answers a redriven execution; for all others
+            that is an error, before they look at anything.
 
     Raises (from the handler): errors of `keyturn.errors` only, so that no message can quote a
     value that nobody looked at.
@@ -126,6 +133,8 @@ def state_function(step: Callable[[Event], Answer]) -> Callable[[dict[str, Any],
         event = Event.parse(data)
         logger.append_keys(execution=event.arn, step=step.__module__.rsplit(".", 1)[-1])
         with fence.opened(fence.Fence(event.entered_at, event.redrive_count)):
+            if not answers_redriven:
+                fence.assert_not_redriven()
             answer = step(event)
         logger.info(
             "done",

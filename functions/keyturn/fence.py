@@ -27,15 +27,19 @@ class Fence:
 
     def check(self) -> None:
         """Raise FenceClosed or ExecutionRedriven when no changing call may begin any more."""
-        if self.redrive_count > 0:
-            raise ExecutionRedriven(
-                "this execution was redriven; the user may have been rotated or backed out by "
-                "another execution since, so it changes nothing: start a new execution instead"
-            )
+        self.assert_not_redriven()
         if self.clock() > self.entered_at + timedelta(seconds=CHANGE_BUDGET_SECONDS):
             raise FenceClosed(
                 f"the state was entered more than {CHANGE_BUDGET_SECONDS} seconds ago; another "
                 "execution may take over soon, so this call is not begun"
+            )
+
+    def assert_not_redriven(self) -> None:
+        """Raise ExecutionRedriven in a redriven execution."""
+        if self.redrive_count > 0:
+            raise ExecutionRedriven(
+                "this execution was redriven; the user may have been rotated or backed out by "
+                "another execution since, so it changes nothing: start a new execution instead"
             )
 
 
@@ -50,6 +54,17 @@ def opened(fence: Fence) -> Iterator[None]:
         yield
     finally:
         _open.reset(token)
+
+
+def assert_not_redriven() -> None:
+    """Raise ExecutionRedriven at once, so that a redriven execution does not poll for days first.
+
+    What a redriven execution waits for has been taken over, or will be: it could change nothing
+    with what it finds.
+    """
+    fence = _open.get()
+    if fence is not None:
+        fence.assert_not_redriven()
 
 
 def may_change() -> None:

@@ -69,6 +69,10 @@ def masked_in(text: str) -> str:
     return _KEY_ID.sub(lambda found: masked(found[0]), text)
 
 
-def recovery_name(dead_execution_arn: str) -> str:
-    """Return the name of the execution that backs out a dead one; the same for every delivery."""
-    return f"backout-{hashlib.sha256(dead_execution_arn.encode()).hexdigest()[:40]}"
+def recovery_name(dead_execution_arn: str, redrive_count: int = 0) -> str:
+    """Return the name of the execution that backs out a dead one; the same for every delivery.
+
+    A redriven execution can die again, and needs another one then.
+    """
+    death = f"{dead_execution_arn}#{redrive_count}" if redrive_count else dead_execution_arn
+    return f"backout-{hashlib.sha256(death.encode()).hexdigest()[:40]}"

@@ -73,7 +73,7 @@ def wait_for_return(rotation: Rotation, now: datetime) -> int:
     assert rotation.back is not None  # noqa: S101 - begun at the restoring
     assert rotation.restored_at is not None  # noqa: S101 - likewise
     grace = rotation.restored_at + timedelta(seconds=policy.backout_grace_seconds)
-    certain = grace + timedelta(seconds=policy.lateness_seconds)
-    last = grace + timedelta(seconds=policy.really_quiet_seconds + policy.poll_max_seconds)
-    until = next((moment for moment in (grace, certain) if moment > now), last)
+    settled = grace + timedelta(seconds=policy.really_quiet_seconds)
+    last = settled + timedelta(seconds=policy.poll_max_seconds)
+    until = next((moment for moment in (grace, settled) if moment > now), last)
     return wait(rotation, rotation.back, now=now, until=until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
@@ -15,10 +16,14 @@ Action = Literal["ROTATE", "BACK_OUT"]
 Mode = Literal["STANDARD", "EMERGENCY"]
 
 # IAM User Guide, IAM quotas: a user name has 1 to 64 characters of [\w+=,.@-], ASCII only.
-UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$", strict=True)]
+_USER_NAME = r"^[A-Za-z0-9_+=,.@-]{1,64}$"
+UserName = Annotated[str, Field(pattern=_USER_NAME, strict=True)]
 # IAM API reference, AccessKeyId: 16 to 128 word characters.
 AccessKeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{16,128}$", strict=True)]
-ExecutionArn = Annotated[str, Field(min_length=1, max_length=2048, strict=True)]
+LONGEST_ARN = 2048
+ExecutionArn = Annotated[str, Field(min_length=1, max_length=LONGEST_ARN, strict=True)]
+# Longer or odder names of unknown fields are not quoted: somebody may have pasted a secret there.
+_QUOTABLE = re.compile(r"[A-Za-z0-9_.]{1,32}")
 Seconds = Annotated[int, Field(ge=0, le=31_536_000, strict=True)]
 PositiveSeconds = Annotated[int, Field(ge=1, le=31_536_000, strict=True)]
 
@@ -95,6 +100,11 @@ class RetireRequest(Strict):
     retention_seconds: Seconds
 
 
+def is_user_name(text: object) -> bool:
+    """Whether a value is a text that IAM allows as a user name."""
+    return isinstance(text, str) and re.fullmatch(_USER_NAME[1:-1], text) is not None
+
+
 def parse_rotate_request(data: object) -> RotateRequest:
     """Parse the input of RotateKey.
 
@@ -136,9 +146,8 @@ def _parse(model: type[_Model], data: object) -> _Model:
 def _sentence(kind: str, location: tuple[Any, ...], message: str) -> str:
     path = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
-        return (
-            f"unknown field {path[:80]!r} in the input; see the README for the fields it may have"
-        )
+        named = f"field {path!r}" if _QUOTABLE.fullmatch(path) else "field"
+        return f"unknown {named} in the input; see the README for the fields it may have"
     if kind == "missing":
         return f"the field {path} is missing; expected {_expected(path)}"
     if not path:

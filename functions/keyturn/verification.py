@@ -59,6 +59,10 @@ def is_consumer_use(use: LastUse | None, rotation: Rotation) -> bool:
     """
     if use is None or use.service == "secretsmanager":
         return False
+    return _by_somebody_else(use, rotation)
+
+
+def _by_somebody_else(use: LastUse, rotation: Rotation) -> bool:
     if use.service != "sts":
         return True
     if rotation.probe_ended_at is None:
@@ -199,7 +203,9 @@ def judge_cutover(rotation: Rotation, look: Look) -> Finding:
 
     Expects `rotation.seen` to contain this look and the latest health answer. BACK_OUT at two
     bad health answers in a row or an alarm; at the end of the watch GO_ON needs a use of the new
-    key after the deactivation and nothing unclear, everything else is SILENT.
+    key after the deactivation and nothing unclear, everything else is SILENT. That an application
+    had moved was shown before the deactivation, so here reading the secret is a sign of life too:
+    for a job that does so first, it is the only use that AWS records (the first in 15 minutes).
     """
     seen = rotation.seen
     if look.new is None or not look.new.active:
@@ -218,10 +224,10 @@ def judge_cutover(rotation: Rotation, look: Look) -> Finding:
         return Finding(Verdict.WAIT, "the last health answer was bad; looking once more")
     assert rotation.deactivated_at is not None  # noqa: S101 - the watch follows it
     use = look.new.last_use
-    if use is None or use.at <= rotation.deactivated_at:
+    if use is None or use.at <= rotation.deactivated_at or not _by_somebody_else(use, rotation):
         return Finding(
             Verdict.SILENT,
-            "the new key was not seen in use after the old one was deactivated: a broken "
+            "no consumer was seen using the new key after the old one was deactivated: a broken "
             "consumer is silent, and so is a rare one",
         )
     if look.alarms_unclear:
@@ -234,8 +240,9 @@ def judge_cutover(rotation: Rotation, look: Look) -> Finding:
 def judge_return(rotation: Rotation, look: Look) -> Finding:
     """Judge, in a back-out, whether the new key can go (GO_ON) or must stay (ATTENTION).
 
-    The new key goes only when no consumer was ever seen using it, once the data is too old to
-    hide one, or when it has been really quiet.
+    The new key goes only when it has been really quiet since the return (from its creation, when
+    it was never used). A consumer may have read it without having used it yet, a nightly job for
+    example, so even a key that was never used has to be quiet for that long.
     """
     policy = rotation.policy
     if look.new is None or not look.new.active:
@@ -244,25 +251,12 @@ def judge_return(rotation: Rotation, look: Look) -> Finding:
     since = (look.now - rotation.restored_at).total_seconds()
     if since < policy.backout_grace_seconds:
         return Finding(Verdict.WAIT, "waiting for the consumers to return to the old key")
-    never = rotation.seen.consumer_use is None and not _could_be_consumer(look.new, rotation)
-    if never and since >= policy.backout_grace_seconds + policy.lateness_seconds:
-        return Finding(Verdict.GO_ON, "no consumer ever used the new key")
-    if is_quiet(look.new, look.now, policy) and since >= policy.really_quiet_seconds:
+    settled = policy.backout_grace_seconds + policy.really_quiet_seconds
+    if is_quiet(look.new, look.now, policy) and since >= settled:
         return Finding(Verdict.GO_ON, "the new key has been quiet")
-    longest = policy.backout_grace_seconds + policy.really_quiet_seconds + policy.poll_max_seconds
-    if since < longest:
+    if since < settled + policy.poll_max_seconds:
         return Finding(Verdict.WAIT, "the new key was used too recently to deactivate it")
     return Finding(
         Verdict.ATTENTION,
         f"a consumer still uses the new key {masked(look.new.id)}, so both keys stay active",
     )
-
-
-def _could_be_consumer(key: Key, rotation: Rotation) -> bool:
-    """Whether a last use cannot be put down to our own probe for certain."""
-    use = key.last_use
-    if use is None:
-        return False
-    if use.service != "sts" or rotation.probe_ended_at is None or not rotation.probe_certain:
-        return True
-    return use.at > rotation.probe_ended_at + timedelta(seconds=rotation.policy.coarseness_seconds)

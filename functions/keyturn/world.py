@@ -102,7 +102,12 @@ class Claim:
     def retired(self) -> bool:
         """Whether it is the claim of a dead retirement, whose rotation had been decided."""
         retirement = self.intent is not None and self.intent.action == "RETIRE"
-        return retirement and self.state is ClaimantState.DEAD
+        return retirement and self.state is not ClaimantState.RUNNING
+
+    def retired_until(self, now: datetime) -> bool:
+        """Whether it is such a claim and no call of that retirement can take effect any more."""
+        dead = self.retired and self.state is ClaimantState.DEAD
+        return dead and (self.free_at is None or now >= self.free_at)
 
     @property
     def execution_arn(self) -> str:

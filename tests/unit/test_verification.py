@@ -275,7 +275,8 @@ def test_two_bad_answers_in_a_row_go_back_and_one_is_looked_at_again(
 
 # --- the return -------------------------------------------------------------------------------
 
-GRACE, LATE = POLICY.backout_grace_seconds, POLICY.lateness_seconds
+GRACE = POLICY.backout_grace_seconds
+SETTLED = GRACE + QUIET
 
 
 def returning(restored_seconds_ago: int, **fields: object) -> Rotation:
@@ -287,12 +288,13 @@ def returning(restored_seconds_ago: int, **fields: object) -> Rotation:
     [
         (GRACE - 1, unused(K2, 60), Verdict.WAIT),
         (GRACE, unused(K2, 60), Verdict.WAIT),
-        (GRACE + LATE, unused(K2, 60), Verdict.GO_ON),
-        (GRACE + LATE, used(K2, 650_000, "sts"), Verdict.GO_ON),
-        (GRACE + LATE, used(K2, 60), Verdict.WAIT),
-        (QUIET, used(K2, QUIET), Verdict.GO_ON),
-        (QUIET, used(K2, QUIET - 1), Verdict.WAIT),
-        (GRACE + QUIET + POLICY.poll_max_seconds, used(K2, 60), Verdict.ATTENTION),
+        # Never used, but read: a nightly job that restarted with it has yet to make its first call.
+        (SETTLED - 1, unused(K2, 650_000), Verdict.WAIT),
+        (SETTLED, unused(K2, 650_000), Verdict.GO_ON),
+        (SETTLED, used(K2, 650_000, "sts"), Verdict.GO_ON),
+        (SETTLED, used(K2, QUIET), Verdict.GO_ON),
+        (SETTLED, used(K2, QUIET - 1), Verdict.WAIT),
+        (SETTLED + POLICY.poll_max_seconds, used(K2, 60), Verdict.ATTENTION),
         (0, None, Verdict.GO_ON),
         (0, used(K2, 60, active=False), Verdict.GO_ON),
     ],
@@ -304,9 +306,14 @@ def test_the_new_key_goes_only_when_nobody_needs_it(
     assert judge_return(looked(returning(since), look), look).verdict is verdict
 
 
-def test_a_probe_of_a_dead_execution_may_have_been_a_consumer() -> None:
-    look = Look(NOW, used(K1, 60), used(K2, 60_000, "sts"))
-    certain = returning(GRACE + LATE, probe_ended_at=ago(60_000))
-    assert judge_return(looked(certain, look), look).verdict is Verdict.GO_ON
-    uncertain = returning(GRACE + LATE, probe_ended_at=ago(60_000), probe_certain=False)
-    assert judge_return(looked(uncertain, look), look).verdict is Verdict.WAIT
+def test_reading_the_secret_with_the_new_key_ends_the_watch() -> None:
+    look = Look(NOW, None, used(K2, 5, "secretsmanager"))
+    found = looked(watching(POLICY.watch_seconds + 10), look)
+    assert judge_cutover(found, look).verdict is Verdict.GO_ON
+
+
+def test_a_probe_does_not_end_the_watch() -> None:
+    look = Look(NOW, None, used(K2, 5, "sts"))
+    found = looked(watching(POLICY.watch_seconds + 10), look)
+    found.probe_ended_at = ago(5)
+    assert judge_cutover(found, look).verdict is Verdict.SILENT

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from keyturn import announce, snapshot
+from keyturn import announce, fence, snapshot
 from keyturn.aws import alarms, iam
 from keyturn.decision import Ask, Decision, Step, decide
 from keyturn.entry import Answer, Event, state_function
-from keyturn.errors import RequestRejected
+from keyturn.errors import ExecutionRedriven, RequestRejected
 from keyturn.policy import settle
-from keyturn.request import RotateRequest, parse_rotate_request
+from keyturn.request import LONGEST_ARN, RotateRequest, is_user_name, parse_rotate_request
 from keyturn.rotation import Outcome, Policy, Rotation, make_result
 from keyturn.settings import Settings
 from keyturn.world import World
@@ -25,8 +25,9 @@ _CAN_WAIT = ("ROTATE", "STANDARD")
 def step(event: Event) -> Answer:
     """Return the decision; a rejection is an answer, not an error."""
     try:
+        fence.assert_not_redriven()
         return _check(event)
-    except RequestRejected as rejected:
+    except (RequestRejected, ExecutionRedriven) as rejected:
         return _rejected(event, str(rejected))
 
 
@@ -47,6 +48,7 @@ def _check(event: Event) -> Answer:
     rotation = _begin(event, request, world, policy, decision)
     rotation.recovery_of = ask.recovery_of
     if decision.step is Step.SKIP and _leaves_something(world, decision):
+        rotation.tidy_up = True
         return Answer("TIDY_UP", rotation)
     if decision.step is Step.SKIP:
         rotation.ends(Outcome.SKIPPED, decision.reason)
@@ -65,7 +67,7 @@ def _leaves_something(world: World, decision: Decision) -> bool:
     """
     exposed = decision.exposed_key_id
     unmarked = world.find(exposed) is not None and exposed not in world.exposed_keys
-    return unmarked or (world.claim is not None and world.claim.retired)
+    return unmarked or (world.claim is not None and world.claim.retired_until(world.now))
 
 
 def _ask(request: RotateRequest, world: World) -> Ask:
@@ -127,13 +129,17 @@ def _assert_alarms_exist(policy: Policy) -> None:
 def _rejected(event: Event, reason: str) -> Answer:
     given = event.execution_input if isinstance(event.execution_input, dict) else {}
     name = given.get("userName")
+    if not is_user_name(name):
+        name = None  # whatever was pasted there is not repeated
     recovery = given.get("recovery")
     announcement = None
     if recovery:  # started by the rule, so nobody waits for the answer
         dead = recovery.get("executionArn") if isinstance(recovery, dict) else None
+        if not (isinstance(dead, str) and dead.isprintable() and len(dead) <= LONGEST_ARN):
+            dead = "an unreadable ARN"
         announcement = announce.worded(
             "Rotation Needs Attention",
-            name if isinstance(name, str) else "a dead execution",
+            name or "a dead execution",
             f"The automatic back-out of {dead} was rejected: {reason}.\nNext: find the user of "
             f"that execution and start ROTATE or BACK_OUT for it by hand.\nExecution: {event.arn}",
         )
@@ -142,11 +148,11 @@ def _rejected(event: Event, reason: str) -> Answer:
         announcement=announcement,
         result=make_result(
             outcome=Outcome.REJECTED,
-            user_name=name[:64] if isinstance(name, str) else None,
+            user_name=name,
             reason=reason,
             startedAt=event.started_at,
         ),
     )
 
 
-handler = state_function(step)
+handler = state_function(step, answers_redriven=True)

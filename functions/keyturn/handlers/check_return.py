@@ -18,9 +18,15 @@ def step(event: Event) -> Answer:
     finding = judge_return(rotation, look)
     if rotation.new_access_key_id in state.exposed_keys:
         finding = Finding(Verdict.GO_ON, "the new key is exposed, so nobody is waited for")
-    if finding.verdict is not Verdict.WAIT:
+    why = f"{rotation.why}; went back to the old key; {finding.reason}"
+    if finding.verdict is Verdict.ATTENTION:
+        rotation.ends(
+            Outcome.NEEDS_ATTENTION,
+            f"{why}: move that consumer to the key in AWSCURRENT, then start BACK_OUT again",
+            error="BackoutIncomplete",
+        )
+    elif finding.verdict is not Verdict.WAIT:
         error = None if rotation.back_out_requested else "RotationBackedOut"
-        why = f"{rotation.why}; went back to the old key; {finding.reason}"
         rotation.ends(Outcome.BACKED_OUT, why, error=error)
     seconds = polls.wait_for_return(rotation, look.now)
     return Answer(finding.verdict.value, rotation, wait_seconds=seconds)

@@ -28,6 +28,7 @@ def step(event: Event) -> Answer:
     if which == "OLD":
         _look_once_more(rotation, state, old, ring.find(rotation.new_access_key_id), ring.now)
     _deactivate(rotation, state, old)
+    rotation.reactivated_at = None  # by an earlier pass of an EMERGENCY, if at all
     rotation.deactivated_at = datetime.now(UTC)
     seconds = polls.begin_watch(rotation, rotation.deactivated_at)
     return Answer("DEACTIVATED", rotation, wait_seconds=seconds)

@@ -22,11 +22,15 @@ def step(event: Event) -> Answer:
     rotation = event.rotation
     settings = Settings.from_env()
     world = snapshot.look(rotation.user_name, settings, mark=event.mark)
+    ask = _ask(rotation)
     if world.holding and world.secret is not None:
         stored = _already_stored(world, world.secret, event.mark)
         if stored:
+            found = decide(world, ask, rotation.policy)
+            if found.new_version_id == stored:
+                # What the first run decided under the claim may differ from Check Request's.
+                _adopt(rotation, found)
             return _issued(rotation, world.secret, stored)
-    ask = _ask(rotation)
     if rotation.exposed_key_id and not rotation.rotate_after_restore:
         claim.mark_exposed(world, name=rotation.secret_name, key_id=rotation.exposed_key_id)
     if not world.holding:
@@ -44,7 +48,7 @@ def step(event: Event) -> Answer:
     try:
         decision = _binding(decide(world, ask, rotation.policy))
     except RequestRejected:
-        claim.release(state, event.mark)
+        claim.give_back(world, state, event.mark)
         raise
     return _issue(event, rotation, decision, world, state)
 
@@ -79,9 +83,7 @@ def _issued(rotation: Rotation, state: SecretState, version: str) -> Answer:
 def _issue(
     event: Event, rotation: Rotation, decision: Decision, world: World, state: SecretState
 ) -> Answer:
-    rotation.old_access_key_id = decision.old_key_id
-    rotation.old_version_id = decision.old_version_id
-    rotation.old_exposed = decision.emergency
+    _adopt(rotation, decision)
     _make_room(rotation, decision, world, state)
     new = iam.create_key(rotation.user_name)
     version = key_version_id(new.id, event.mark)
@@ -101,6 +103,12 @@ def _issue(
         iam.delete_key(rotation.user_name, new.id)
         raise
     return _issued(rotation, state, version)
+
+
+def _adopt(rotation: Rotation, decision: Decision) -> None:
+    rotation.old_access_key_id = decision.old_key_id
+    rotation.old_version_id = decision.old_version_id
+    rotation.old_exposed = decision.emergency
 
 
 def _make_room(rotation: Rotation, decision: Decision, world: World, state: SecretState) -> None:

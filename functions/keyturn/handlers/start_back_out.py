@@ -15,6 +15,7 @@ from keyturn.aws import calls, executions
 from keyturn.entry import framed, logger
 from keyturn.errors import SettingMissing
 from keyturn.identifiers import recovery_name
+from keyturn.request import LONGEST_ARN
 
 MAX_GENERATIONS = 3
 
@@ -33,8 +34,13 @@ DECIDED = frozenset(
 def run(event: dict[str, Any]) -> dict[str, Any]:
     """Start the back-out; answers what was done, for the log."""
     detail = event["detail"]
+    machine = _setting("ROTATE_KEY_STATE_MACHINE_ARN")
     dead = detail["executionArn"]
-    if detail.get("error") in DECIDED:
+    if not _is_execution_of(machine, dead):
+        return {"started": False, "why": "not an execution of this stack's RotateKey"}
+    redrives = _count(detail.get("redriveCount"))
+    # A redriven execution decides nothing: it ends at once, whatever its error says.
+    if detail.get("error") in DECIDED and not redrives:
         return {"started": False, "why": "the execution had decided"}
     given = _input(detail)
     subject = _subject(given)
@@ -46,8 +52,8 @@ def run(event: dict[str, Any]) -> dict[str, Any]:
         _tell(f"{dead} was the third attempt to back out a dead rotation; a person has to", dead)
         return {"started": False, "why": "too many generations"}
     started = executions.start(
-        _setting("ROTATE_KEY_STATE_MACHINE_ARN"),
-        recovery_name(dead),
+        machine,
+        recovery_name(dead, redrives),
         {
             **subject,
             "action": "BACK_OUT",
@@ -57,6 +63,15 @@ def run(event: dict[str, Any]) -> dict[str, Any]:
     )
     logger.info("back-out", dead_execution=dead, started=started, generation=generation)
     return {"started": started, "why": f"generation {generation}"}
+
+
+def _is_execution_of(machine_arn: str, arn: object) -> bool:
+    prefix = machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
+    return isinstance(arn, str) and len(arn) <= LONGEST_ARN and arn.startswith(prefix)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _subject(given: dict[str, Any]) -> dict[str, str]:

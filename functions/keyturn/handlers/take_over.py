@@ -31,8 +31,10 @@ def step(event: Event) -> Answer:
     )
     if not world.holding:
         decision = decide(world, ask, rotation.policy)
-        if decision.step in _NOT_FROM_HERE:
+        if decision.step in _NOT_FROM_HERE or (rotation.tidy_up and decision.step is not Step.SKIP):
             raise RequestRejected(f"the world changed while this began: {decision.reason}")
+        if decision.step is Step.SKIP and not rotation.tidy_up:
+            return _skip(event, rotation, decision.reason)
         claim.take(
             world,
             ask,
@@ -43,17 +45,27 @@ def step(event: Event) -> Answer:
         )
         world = snapshot.look(rotation.user_name, settings, mark=event.mark)
     state = claim.required(rotation.secret_name, event.mark)
-    decision = decide(world, ask, rotation.policy)
-    if decision.step in _NOT_FROM_HERE:
+    if rotation.tidy_up:
+        # Decided without a claim, so under this one nothing is done but taking it off.
         claim.release(state, event.mark)
+        return _skip(event, rotation, rotation.why)
+    decision = decide(world, ask, rotation.policy)
+    if decision.step is Step.ISSUE:
+        return Answer("ISSUE", rotation)  # Issue New Key decides again, under this same claim
+    if decision.step in _NOT_FROM_HERE:
+        claim.give_back(world, state, event.mark)
         raise RequestRejected(f"the world changed while this began: {decision.reason}")
     _adopt(rotation, decision, world)
     rotation.secret_arn = state.arn
     if decision.step is Step.SKIP:
         claim.release(state, event.mark)
-        rotation.ends(Outcome.SKIPPED, decision.reason)
-        return Answer("SKIP", rotation, announcement=announce.announce(rotation, event.arn))
+        return _skip(event, rotation, decision.reason)
     return Answer(decision.step.value, rotation, wait_seconds=_set_up(rotation, decision, world))
+
+
+def _skip(event: Event, rotation: Rotation, reason: str) -> Answer:
+    rotation.ends(Outcome.SKIPPED, reason)
+    return Answer("SKIP", rotation, announcement=announce.announce(rotation, event.arn))
 
 
 def _adopt(rotation: Rotation, decision: Decision, world: World) -> None:
@@ -65,7 +77,7 @@ def _adopt(rotation: Rotation, decision: Decision, world: World) -> None:
     rotation.rotate_after_restore = decision.rotate_after_restore
     rotation.why = decision.reason
     # Whoever probed the new key before has ended by now; when exactly is not known.
-    rotation.probe_ended_at, rotation.probe_certain = world.now, False
+    rotation.probe_ended_at = world.now
     old, new = world.find(decision.old_key_id), world.find(decision.new_key_id)
     rotation.seen.old_use = Use.of(old.last_use) if old else None
     rotation.seen.new_use = Use.of(new.last_use) if new else None
