@@ -247,7 +247,11 @@ def _unknown_claim(world: World) -> Decision | None:
 
 @dataclass(frozen=True)
 class _Picture:
-    """The keys behind the labels, with `old` the key that a published rotation replaces."""
+    """The keys behind the labels, with `old` the key that a published rotation replaces.
+
+    `open` says that the key in charge is the work of an execution that died before it decided. A
+    claimant that found that key has published nothing itself, so what it found had been decided.
+    """
 
     secret: SecretState | None = None
     current_version: str | None = None
@@ -261,6 +265,7 @@ class _Picture:
     old_id: str | None = None
     old_version: str | None = None
     exposed: frozenset[str] = frozenset()
+    open: bool = False
 
     @classmethod
     def of(cls, world: World) -> _Picture:
@@ -277,9 +282,15 @@ class _Picture:
             pending_version = pending_id = None  # its key is in charge, so there is nothing stored
         backout_version = secret.version(Label.BACKOUT)
         old_id = old_version = None
+        earlier = world.intent is not None and current_id in world.intent.keys_before
         if backout_version and backout_version != current_version:
             old_id, old_version = secret.key(Label.BACKOUT), backout_version
-        elif not backout_version and current_version and key_of_version(current_version):
+        elif (
+            not backout_version
+            and not earlier
+            and current_version
+            and key_of_version(current_version)
+        ):
             old_id = _adopted_key(world.intent, current_id, pending_id)
         old = world.find(old_id) if old_id != current_id else None
         return cls(
@@ -295,6 +306,7 @@ class _Picture:
             old_id=old_id if old else None,
             old_version=old_version if old else None,
             exposed=world.exposed_keys,
+            open=world.undecided and not earlier,
         )
 
     @property
@@ -337,7 +349,14 @@ def _is_orphan(world: World, picture: _Picture, key: Key) -> bool:
     if intent is None or world.claim is None or picture.secret is None or picture.restored:
         return False
     in_charge = {picture.secret.key(at) for at in (Label.CURRENT, Label.BACKOUT, Label.PENDING)}
-    if key.id in intent.keys_before or key.id in in_charge or key.last_use is not None:
+    if key.id in in_charge or key.last_use is not None:
+        return False
+    return _is_claimants(world, intent, key)
+
+
+def _is_claimants(world: World, intent: Intent, key: Key) -> bool:
+    """Whether a key was created while the claimant, or one that it inherited from, could."""
+    if key.id in intent.keys_before:
         return False
 
     def between(since: datetime | None, until: datetime | None) -> bool:
@@ -347,8 +366,8 @@ def _is_orphan(world: World, picture: _Picture, key: Key) -> bool:
         begun = since.replace(microsecond=0)
         return begun <= key.created_at <= min(until, begun + _CREATES_WITHIN)
 
-    own_end = world.now if world.holding else (world.claim.free_at or world.now)
-    return between(intent.created_at, own_end) or between(
+    ended = world.claim.free_at if world.claim and not world.holding else None
+    return between(intent.created_at, ended or world.now) or between(
         intent.inherited_since, intent.inherited_until
     )
 
@@ -439,7 +458,7 @@ def _resume_published(world: World, ask: Ask, picture: _Picture) -> Decision | N
         return _emergency_published(world, picture, new)
     if old.active:
         return ids
-    if world.undecided:
+    if picture.open:
         return replace(
             ids,
             step=Step.RESUME_WATCH,
@@ -572,7 +591,8 @@ def _back_out(world: World, ask: Ask, picture: _Picture) -> Decision:
     stored = picture.pending_version is not None and key_of_version(picture.pending_version)
     if stored and not (picture.published and picture.pending is None):
         return _undo_pending(world, ask, picture)
-    if picture.published:
+    decided = world.undecided and not picture.open  # the dead one has not come to publishing
+    if picture.published and not (ask.recovery_of and decided):
         return _undo_published(world, ask, picture)
     if picture.restored:
         finished = _finish_back_out(world, picture)
@@ -677,7 +697,7 @@ def _finish_back_out(world: World, picture: _Picture) -> Decision | None:
         if key.active
         and key.id != picture.current_id
         and intent is not None
-        and key.id not in intent.keys_before
+        and _is_claimants(world, intent, key)
     ]
     if picture.current is None or not picture.current.active or len(others) != 1:
         return None
@@ -766,7 +786,7 @@ def _emergency_published(world: World, picture: _Picture, exposed: Key) -> Decis
     if exposed.id == old.id:
         if new is None or not new.active:
             return _emergency_start(world, picture, exposed)
-        if not old.active and not world.undecided:
+        if not old.active and not picture.open:
             return _skip(
                 f"the exposed key {masked(old.id)} is inactive already; it is marked now and "
                 "will not come back",
@@ -783,7 +803,7 @@ def _emergency_published(world: World, picture: _Picture, exposed: Key) -> Decis
             emergency=True,
         )
     may_return = old.id not in picture.exposed and (old.active or picture.recorded(old))
-    if may_return and (old.active or world.undecided) and picture.old_version:
+    if may_return and (old.active or picture.open) and picture.old_version:
         return Decision(
             Step.BACK_OUT,
             f"the exposed key {masked(exposed.id)} is the new one: going back to "

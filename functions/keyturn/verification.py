@@ -73,6 +73,14 @@ def _by_somebody_else(use: LastUse, rotation: Rotation) -> bool:
 def observe(rotation: Rotation, look: Look) -> Observations:
     """Return the observations with this look added."""
     seen = rotation.seen.model_copy(deep=True)
+    before = look.old.last_use if look.old else None
+    after = look.new.last_use if look.new else None
+    if seen.consumer_use is None and before and after and is_consumer_use(after, rotation):
+        # A consumer that moves is silent in between: how rare it is shows in no other interval.
+        silence = min(after.at, seen.looked_at or after.at) - before.at
+        seen.longest_interval_seconds = max(
+            seen.longest_interval_seconds, int(silence.total_seconds())
+        )
     for key, last in ((look.old, seen.old_use), (look.new, seen.new_use)):
         if key and key.last_use and last and seen.looked_at and key.last_use.at > last.at:
             # Silent for certain until the last look; what came between the looks is not known,
@@ -252,6 +260,12 @@ def judge_return(rotation: Rotation, look: Look) -> Finding:
     if since < policy.backout_grace_seconds:
         return Finding(Verdict.WAIT, "waiting for the consumers to return to the old key")
     settled = policy.backout_grace_seconds + policy.really_quiet_seconds
+    if is_quiet(look.new, look.now, policy) and since >= settled and _read_unused(rotation):
+        return Finding(
+            Verdict.ATTENTION,
+            "somebody read the new key with the old one and has used neither since: it may be "
+            "waiting with the new key, so both keys stay active",
+        )
     if is_quiet(look.new, look.now, policy) and since >= settled:
         return Finding(Verdict.GO_ON, "the new key has been quiet")
     if since < settled + policy.poll_max_seconds:
@@ -259,4 +273,20 @@ def judge_return(rotation: Rotation, look: Look) -> Finding:
     return Finding(
         Verdict.ATTENTION,
         f"a consumer still uses the new key {masked(look.new.id)}, so both keys stay active",
+    )
+
+
+def _read_unused(rotation: Rotation) -> bool:
+    """Whether the last sign of the old key is a read of the secret while the new key was in it.
+
+    Nobody has used the new key, nor the old one since: whoever read it is dormant and holds it.
+    """
+    seen, use = rotation.seen, rotation.seen.old_use
+    return (
+        seen.consumer_use is None
+        and use is not None
+        and use.service == "secretsmanager"
+        and rotation.published_at is not None
+        and rotation.restored_at is not None
+        and rotation.published_at < use.at < rotation.restored_at
     )

@@ -1,17 +1,12 @@
-"""Step Functions as AWS runs it.
+"""The states language and the integrations of Step Functions, as AWS has them.
 
-Gaps in MiniStack 1.5.33 that this closes:
-- a stopped execution sleeps on, retries, and ends as FAILED (here: it ends where it is);
-- a state machine's own TimeoutSeconds is ignored (here: TIMED_OUT, with its event);
-- StartExecution with the name and input of a running execution is refused (here: idempotent),
-  and names and inputs are not checked;
+Gaps in MiniStack 1.5.33 that this closes (those of an execution's life are in stepfunctions_runs):
 - MaxDelaySeconds and JitterStrategy of retriers are ignored, and delays are cut to 60 seconds;
 - `States.ALL` matches States.Runtime and States.DataLimitExceeded;
 - all variables of one Assign see each other's new values (here: the values at state entry);
 - a JSONata Choice that falls to its Default ignores its Output;
 - TimeoutSeconds of a Task cannot be an expression;
-- the context object has no Execution.RedriveCount and no Execution.RoleArn;
-- a failed execution is described with an output;
+- the context object has no Execution.RoleArn;
 - integrations are not checked against the role of the state machine;
 - errors of IAM from SDK integrations have no specific name, and unmodelled errors of any service
   carry their wire code (here: Iam.NoSuchEntityException, Iam.IamException);
@@ -26,28 +21,32 @@ It is also where faults strike the tasks of state machines, and where these are 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import functools
 import json
 import random
 import re
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import botocore.session
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import eventbridge, sts
 from ministack.services import stepfunctions as sfn
 
 from localaws import requests, state
 from localaws.model import ApiCall, FaultRule
+from localaws.overlay import stepfunctions_runs
+from localaws.overlay.stepfunctions_runs import (
+    StoppedError,
+    current_execution,
+    pause,
+    still_running,
+)
 from localaws.state import Request
 
 Execution = dict[str, Any]
@@ -55,7 +54,6 @@ State = dict[str, Any]
 Context = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
 
-NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 NOT_CAUGHT_BY_ALL = ("States.Runtime", "States.DataLimitExceeded")
 # SDK integration service -> botocore's name for it, where they differ.
 BOTOCORE_NAMES = {
@@ -67,35 +65,12 @@ BOTOCORE_NAMES = {
 # How the items of a Map state get past MiniStack, which knows readers and JSONPath only.
 GIVEN_ITEMS = "localaws:items"
 
-_current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar(
-    "localaws_execution", default=None
-)
-_ended: dict[str, threading.Event] = {}
-_ending = threading.Lock()
-
-
-class StoppedError(sfn._ExecutionError):  # type: ignore[misc]
-    """The execution has ended from outside: unwind without a trace."""
-
-    def __init__(self) -> None:
-        super().__init__("Stopped", "The execution is no longer running")
-
 
 def install() -> None:
     """Replace the functions concerned."""
-    _install_life_cycle()
+    stepfunctions_runs.install()
     _install_language()
     _install_integrations()
-
-
-def _install_life_cycle() -> None:
-    sfn._start_execution = _idempotent(sfn._start_execution)
-    sfn._run_execution = _bounded(sfn._run_execution)
-    sfn._fail_execution = _only_while_running(sfn._fail_execution)
-    sfn._stop_execution = _waking(sfn._stop_execution)
-    sfn._describe_execution = _without_failed_output(sfn._describe_execution)
-    sfn._scaled_sleep = _pause
-    sfn._sleep_until = _pause_until
 
 
 def _install_language() -> None:
@@ -122,165 +97,6 @@ def _install_integrations() -> None:
     sfn._invoke_resource = _observed_task(sfn._invoke_resource)
     sfn._invoke_with_callback = _observed_task(sfn._invoke_with_callback)
     app.call_service_handler_sync = _observed_sdk_call(app.call_service_handler_sync)
-
-
-# Starting, stopping, timing out
-
-
-def _idempotent(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
-    starting = threading.Lock()
-
-    def start(data: Any) -> Response:
-        name, text = data.get("name"), data.get("input", "{}")
-        if name is not None and not NAME.fullmatch(name):
-            return _refuse("InvalidName", f"Invalid Name: '{name}'")
-        try:
-            json.loads(text)
-        except ValueError as error:
-            return _refuse(
-                "InvalidExecutionInput", f"Invalid State Machine Execution Input: {error}"
-            )
-        with starting:
-            running = _execution_named(data, name) if name is not None else None
-            if running and running["status"] == "RUNNING" and running["input"] == text:
-                return _json(
-                    {"executionArn": running["executionArn"], "startDate": running["startDate"]}
-                )
-            return original(data)
-
-    return start
-
-
-def _refuse(code: str, message: str) -> Response:
-    answer: Response = error_response_json(code, message, 400)
-    return answer
-
-
-def _json(document: dict[str, Any]) -> Response:
-    answer: Response = json_response(document)
-    return answer
-
-
-def _execution_named(data: Any, name: str) -> Execution | None:
-    machine = sfn._resolve_state_machine_arn(data.get("stateMachineArn", ""))
-    if machine is None:
-        return None
-    arn = machine.replace(":stateMachine:", ":execution:", 1) + f":{name}"
-    found: Execution | None = sfn._executions.get(arn)
-    return found
-
-
-def _bounded(original: Callable[[str], None]) -> Callable[[str], None]:
-    """Run an execution as the current one of its thread, no longer than its TimeoutSeconds."""
-
-    def run(arn: str) -> None:
-        execution = sfn._executions.get(arn)
-        if execution is None:
-            return
-        _ended[arn] = threading.Event()
-        token = _current.set(execution)
-        limit = _time_limit(execution)
-        timer = None
-        if limit is not None:
-            scope = contextvars.copy_context()
-            timer = threading.Timer(limit, scope.run, args=(_time_out, execution))
-            timer.daemon = True
-            timer.start()
-        try:
-            original(arn)
-        finally:
-            _current.reset(token)
-            _ended.pop(arn, None)
-            if timer is not None:
-                timer.cancel()
-
-    return run
-
-
-def _time_limit(execution: Execution) -> float | None:
-    machine = sfn._state_machines.get(execution["stateMachineArn"]) or {}
-    try:
-        limit = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
-    except ValueError:
-        return None
-    return None if limit is None else float(limit)
-
-
-def _time_out(execution: Execution) -> None:
-    with _ending:
-        if execution["status"] != "RUNNING":
-            return
-        execution["status"] = "TIMED_OUT"
-        execution["stopDate"] = sfn.now_iso()
-    sfn._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
-    _wake(execution)
-    sfn._emit_execution_status_event(execution)
-
-
-def _only_while_running(original: Callable[..., None]) -> Callable[..., None]:
-    def fail(execution: Execution, error: str, cause: str) -> None:
-        with _ending:
-            if execution["status"] == "RUNNING":
-                original(execution, error, cause)
-
-    return fail
-
-
-def _waking(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
-    def stop(data: Any) -> Response:
-        with _ending:
-            answer = original(data)
-        execution = sfn._executions.get(data.get("executionArn"))
-        if execution is not None:
-            _wake(execution)
-        return answer
-
-    return stop
-
-
-def _wake(execution: Execution) -> None:
-    ended = _ended.get(execution["executionArn"])
-    if ended is not None:
-        ended.set()
-
-
-def _without_failed_output(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
-    def describe(data: Any) -> Response:
-        status, headers, body = original(data)
-        if status != 200:
-            return status, headers, body
-        described = json.loads(body)
-        if described["status"] != "SUCCEEDED":
-            described.pop("output", None)
-            described.pop("outputDetails", None)
-        redrivable = described["status"] in ("FAILED", "TIMED_OUT", "ABORTED")
-        described["redriveCount"] = 0
-        described["redriveStatus"] = "REDRIVABLE" if redrivable else "NOT_REDRIVABLE"
-        return _json(described)
-
-    return describe
-
-
-def _still_running(execution: Execution | None) -> None:
-    if execution is not None and execution["status"] not in ("RUNNING",):
-        raise StoppedError
-
-
-def _pause(seconds: float) -> None:
-    """Sleep as a Wait state or a retrier does, until the execution ends."""
-    execution = _current.get()
-    if execution is None:
-        time.sleep(max(0.0, seconds))
-        return
-    ended = _ended.get(execution["executionArn"])
-    if ended is not None:
-        ended.wait(max(0.0, min(seconds, threading.TIMEOUT_MAX)))
-    _still_running(execution)
-
-
-def _pause_until(timestamp: str) -> None:
-    target = datetime.fromisoformat(timestamp)
-    _pause((target - datetime.now(UTC)).total_seconds())
 
 
 # The language
@@ -333,7 +149,7 @@ def _while_running(original: Callable[..., Any]) -> Callable[..., Any]:
     """Do not begin a state of an execution that has ended."""
 
     def execute(*args: Any) -> Any:
-        _still_running(_current.get())
+        still_running()
         return original(*args)
 
     return execute
@@ -359,7 +175,7 @@ def _settled_task(original: Callable[..., Any]) -> Callable[..., Any]:
                 )
                 once = {**bare, "TimeoutSeconds": limit}
             settled = original(once, raw_input, execution, context)
-            _still_running(execution)
+            still_running(execution)
             return settled
 
         return _with_retry_and_catch(state_def, raw_input, context, attempt)
@@ -373,21 +189,21 @@ def _with_retry_and_catch(
     entered = dict(context["State"])
     tries: Counter[int] = Counter()
     while True:
-        _still_running(_current.get())
+        still_running()
         context["State"] = _PinnedState(entered, RetryCount=sum(tries.values()))
         try:
             return attempt()
         except StoppedError:
             raise
         except sfn._ExecutionError as error:
-            _still_running(_current.get())
+            still_running()
             retrier, number = sfn._find_matching_retrier(
                 state_def.get("Retry", []), error.error, tries
             )
             if retrier is not None:
                 delay = _delay(retrier, tries[number])
                 tries[number] += 1
-                _pause(delay)
+                pause(delay)
                 continue
             catcher = sfn._find_matching_catcher(state_def.get("Catch", []), error.error)
             if catcher is None:
@@ -577,7 +393,7 @@ def _observed_task(original: Callable[..., Any]) -> Callable[..., Any]:
     """Authorize, record, and let faults strike the optimized integrations."""
 
     def invoke(resource: str, data: Any, *more: Any) -> Any:
-        execution = _current.get()
+        execution = current_execution()
         needed = _needed(resource, data) if execution is not None else []
         if execution is None or not needed:
             return original(resource, data, *more)
@@ -642,7 +458,7 @@ def _observed_sdk_call(original: Callable[..., Response]) -> Callable[..., Respo
         query: dict[str, list[str]],
         timeout: float | None = None,
     ) -> Response:
-        execution = _current.get()
+        execution = current_execution()
         raw = body.encode() if isinstance(body, str) else body or b""
         if execution is None:
             return original(handler, method, path, headers, body, query, timeout)
@@ -718,7 +534,7 @@ def _struck(request: Request) -> Iterator[None]:
     prefix = request.service.capitalize()
     for rule in state.faults.striking(request):
         if rule.kind == "delay":
-            _pause(rule.delay_seconds)
+            pause(rule.delay_seconds)
         elif rule.kind == "throttle":
             raise sfn._ExecutionError(f"{prefix}.TooManyRequestsException", "Rate Exceeded.")
         elif rule.kind == "error_before":

@@ -301,6 +301,13 @@ def the_redrive_count_is_missing(toy: Toy, name: str) -> object:
     return ended["output"] == "false"
 
 
+def executions_cannot_be_redriven(toy: Toy, name: str) -> object:
+    fail = {"StartAt": "F", "States": {"F": {"Type": "Fail"}}}
+    execution = toy.run(name, fail)["executionArn"]
+    call = toy.aws.client("stepfunctions").redrive_execution
+    return error_of(call, executionArn=execution) != ""
+
+
 GAPS = [
     last_use_is_not_recorded,
     an_unknown_key_is_not_denied,
@@ -332,6 +339,7 @@ GAPS = [
     errors_of_iam_have_no_name,
     parallel_ignores_its_output,
     the_redrive_count_is_missing,
+    executions_cannot_be_redriven,
 ]
 
 

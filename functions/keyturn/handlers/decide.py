@@ -97,4 +97,5 @@ def _decided(state: SecretState, mark: str) -> bool:
     return state.tags.get(Tag.LAST_RESULT, "").endswith(mark)
 
 
-handler = state_function(step)
+# A redriven execution may have decided before: then it says so again. Its changes are fenced off.
+handler = state_function(step, answers_redriven=True)

@@ -66,10 +66,13 @@ def _clean_up(rotation: Rotation, world: World, why: str) -> str:
     doomed = {key.id for key in orphans(world)}
     if rotation.new_access_key_id and rotation.new_access_key_id not in in_charge:
         doomed.add(rotation.new_access_key_id)
+    pending = state.version(Label.PENDING)
+    stored = key_of_version(pending) if pending else None
+    if stored and stored not in in_charge and world.find(stored):
+        doomed.add(stored)  # of an execution that this one took over from
     for key_id in sorted(doomed):
         iam.delete_key(rotation.user_name, key_id)
-    pending = state.version(Label.PENDING)
-    if pending and key_of_version(pending):
+    if pending and stored:
         secrets.remove(state.arn, Label.PENDING, expected=pending)
     secrets.remove(state.arn, Label.BACKOUT, expected=state.version(Label.BACKOUT))
     if not doomed:

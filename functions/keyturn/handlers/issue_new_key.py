@@ -23,6 +23,8 @@ def step(event: Event) -> Answer:
     settings = Settings.from_env()
     world = snapshot.look(rotation.user_name, settings, mark=event.mark)
     ask = _ask(rotation)
+    if world.holding and ask.exposed_key_id and world.find(ask.exposed_key_id) is None:
+        ask = Ask(force=True)  # an earlier try deleted the unpublished key that was exposed
     if world.holding and world.secret is not None:
         stored = _already_stored(world, world.secret, event.mark)
         if stored:

@@ -1,0 +1,110 @@
+"""The matrix: which fault at which call. The calls are recorded from a clean run of each journey.
+
+A new call of a function is therefore in the matrix by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from localaws.model import ApiCall, FaultRule
+
+READS = ("Get", "List", "Describe")
+# These run again and again; their first two calls of a kind stand for all.
+POLLING = ("CheckPickup", "CheckCutover", "CheckReturn", "CheckHealth")
+
+# The faults of one call, as rules without the place where they strike.
+FAULTS: dict[str, FaultRule] = {
+    # Every attempt of the SDK fails, so the function does, once.
+    "error before": FaultRule(action="*", kind="error_before", count=3),
+    "refused": FaultRule(action="*", kind="error_before", status=403, code="AccessDenied"),
+    "lost answer": FaultRule(action="*", kind="lost_answer"),
+    "answers lost": FaultRule(action="*", kind="lost_answer", answer="http_500", count=3),
+    # More than one invocation's attempts.
+    "throttled": FaultRule(action="*", kind="throttle", count=7),
+    "killed": FaultRule(action="*", kind="kill_worker", moment="after"),
+    "timed out": FaultRule(action="*", kind="kill_worker", surfaces_as="Sandbox.Timedout"),
+    # The caller's patience (8 seconds) ends first: it tries again, then this takes effect.
+    "late": FaultRule(action="*", kind="delay", delay_seconds=9.5),
+}
+WRITE_FAULTS = tuple(FAULTS)
+READ_FAULTS = ("error before", "refused", "lost answer", "throttled", "killed", "timed out")
+# The probe signs with the user's key, so no worker can be found behind it.
+PROBE_FAULTS = ("error before", "refused", "lost answer", "throttled", "late")
+# A task of the state machine as a whole: the invocation of a function, or an SDK integration.
+TASK_FAULTS = ("error before", "lost answer", "throttled")
+
+
+@dataclass(frozen=True, order=True)
+class Point:
+    """One call of a journey: the nth of an action that a function makes ("" for the machine)."""
+
+    journey: str
+    function: str
+    action: str
+    nth: int
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The faults that can strike here."""
+        if self.action == "lambda:InvokeFunction":
+            return TASK_FAULTS
+        if self.action == "sts:GetCallerIdentity":
+            return PROBE_FAULTS
+        if not self.function:
+            return TASK_FAULTS
+        return READ_FAULTS if self.reads else WRITE_FAULTS
+
+    @property
+    def reads(self) -> bool:
+        """Whether the call changes nothing."""
+        return self.action.split(":")[1].startswith(READS)
+
+    def rule(self, fault: str, user: str) -> FaultRule:
+        """The rule that lets a fault strike this call of a user's executions."""
+        return replace(
+            FAULTS[fault],
+            action=self.action,
+            user=user,
+            function=self.function or None,
+            nth=self.nth,
+        )
+
+    def __str__(self) -> str:
+        place = self.function or "state machine"
+        return f"{self.journey}: {place} {self.action} #{self.nth}"
+
+
+def points(journey: str, calls: Iterable[ApiCall]) -> Iterator[Point]:
+    """The points of a journey, from the calls of a clean run of it."""
+    seen: Counter[tuple[str, str]] = Counter()
+    functions: dict[str, None] = {}
+    for call in calls:
+        found = _place(call)
+        if found is None:
+            continue
+        function, action = found
+        if function:
+            functions.setdefault(function)
+        seen[function, action] += 1
+        number = seen[function, action]
+        if number <= 2 or not function.endswith(POLLING):
+            yield Point(journey, function, action, number)
+    for function in functions:
+        yield Point(journey, function, "lambda:InvokeFunction", 1)
+
+
+def _place(call: ApiCall) -> tuple[str, str] | None:
+    """Function and action of a call that Keyturn made, or None."""
+    action = f"{call.service}:{call.action}"
+    if action == "lambda:InvokeFunction":
+        return None  # counted once for each function
+    if call.source == "states":
+        return "", action
+    if ":assumed-role/" in call.principal:
+        return call.principal.rsplit("/", 1)[-1], action
+    if ":user/" in call.principal and call.service == "sts":
+        return "", action
+    return None

@@ -1,0 +1,13 @@
+"""The handlers' account of the integration tests; the deployed stack comes from tests/conftest."""
+
+from __future__ import annotations
+
+from tests.integration.conftest import (
+    account,
+    fake_credentials,
+    logged,
+    own_clients,
+    wire,
+)
+
+__all__ = ["account", "fake_credentials", "logged", "own_clients", "wire"]
