@@ -75,9 +75,10 @@ def observe(rotation: Rotation, look: Look) -> Observations:
     seen = rotation.seen.model_copy(deep=True)
     before = look.old.last_use if look.old else None
     after = look.new.last_use if look.new else None
-    if seen.consumer_use is None and before and after and is_consumer_use(after, rotation):
+    moved = seen.consumer_use is None and is_consumer_use(after, rotation)
+    if moved and before and after and seen.looked_at:
         # A consumer that moves is silent in between: how rare it is shows in no other interval.
-        silence = min(after.at, seen.looked_at or after.at) - before.at
+        silence = min(after.at, seen.looked_at) - before.at
         seen.longest_interval_seconds = max(
             seen.longest_interval_seconds, int(silence.total_seconds())
         )

@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.decision import Ask, Decision, Step, decide
 from keyturn.rotation import Policy
-from keyturn.world import ClaimantState, World
+from keyturn.world import ClaimantState, Tag, World
 from tests.unit.worlds import (
     ARN,
     GONE,
@@ -59,6 +59,11 @@ inactive = key(K1, active=False)
 retained = secret(ours(K2), backout=ours(K1), record=record(K1, retained_days=6))
 exposed_old = secret(ours(K2), backout=ours(K1), exposed=ours(K1))
 emergency_claim = claim(of=intent(mode="EMERGENCY"))
+unseen = key(K2, days_old=0.02, used_days_ago=None)
+exposed_new = secret(ours(K2), backout=ours(K1), exposed=ours(K2))
+exposed_pending = secret(ours(K1), pending=ours(K2), exposed=ours(K2))
+both_exposed = secret(ours(K1), pending=ours(K2), exposed=ours(K2), record={Tag.EXPOSED_KEYS: K1})
+long_ago = intent(minutes_ago=60 * 72)
 
 ROWS = [
     # Who and what
@@ -608,6 +613,214 @@ ROWS = [
         old=K1,
         new=K2,
         urgent=True,
+    ),
+    # Whose key is it: a claimant creates its key at once, and a used key may not look used yet
+    Row(
+        "a key that came two days after the claim of one that lived long",
+        world(
+            key(K1),
+            key(K2, days_old=1, used_days_ago=None),
+            secret=secret(ours(K1)),
+            claim=claim(of=long_ago),
+        ),
+        ROTATE,
+        Step.REJECT,
+        "no room",
+    ),
+    Row(
+        "a key that came two days after the claim of one that nobody can look up",
+        world(
+            key(K1),
+            key(K2, days_old=1, used_days_ago=None),
+            secret=secret(ours(K1)),
+            claim=claim(ClaimantState.UNKNOWN, of=long_ago),
+        ),
+        ROTATE,
+        Step.REJECT,
+        "no room",
+    ),
+    Row(
+        "put back already, and no use of the new key is published yet",
+        world(key(K1), unseen, secret=restored, claim=claim()),
+        RECOVERY,
+        Step.FINISH_BACK_OUT,
+        old=K1,
+        new=K2,
+    ),
+    Row(
+        "put back already, no use published yet, and a ROTATE comes",
+        world(key(K1), unseen, secret=restored, claim=claim()),
+        ROTATE,
+        Step.FINISH_BACK_OUT,
+        old=K1,
+        new=K2,
+    ),
+    Row(
+        "put back and decided: the next ROTATE finishes it",
+        world(*both, secret=restored, last_intent=intent()),
+        ROTATE,
+        Step.FINISH_BACK_OUT,
+        old=K1,
+        new=K2,
+    ),
+    Row(
+        "put back, and nobody wrote down which key was there before",
+        world(*both, secret=restored),
+        BACK_OUT,
+        Step.DISCARD,
+        old=K1,
+    ),
+    Row(
+        "in charge, put back by us and deactivated by a person",
+        world(inactive, key(K2), secret=secret(ours(K1), backout=ours(K1), record=record(K1))),
+        ROTATE,
+        Step.REJECT,
+        "no room",
+    ),
+    Row(
+        "AWSCURRENT holds something else",
+        world(key(K1), secret=secret("11111111-2222-3333-4444-555555555555")),
+        ROTATE,
+        Step.REJECT,
+        "something else than an access key",
+    ),
+    Row(
+        "a retirement that nobody can look up leaves nothing undecided",
+        world(
+            inactive,
+            key(K2),
+            secret=retained,
+            claim=claim(ClaimantState.UNKNOWN, of=intent(action="RETIRE", minutes_ago=60 * 25)),
+        ),
+        ROTATE,
+        Step.SKIP,
+        "kept until",
+    ),
+    # Half-way back
+    Row(
+        "published, and AWSPENDING names a key that is gone",
+        world(
+            *both,
+            secret=secret(ours(K2), pending=ours(GONE), backout=ours(K1)),
+            claim=claim(),
+        ),
+        RECOVERY,
+        Step.BACK_OUT,
+        old=K1,
+        new=K2,
+    ),
+    Row(
+        "put back, and AWSPENDING still names the new key",
+        world(*both, secret=secret(ours(K1), pending=ours(K2), backout=ours(K1)), claim=claim()),
+        RECOVERY,
+        Step.FINISH_BACK_OUT,
+        old=K1,
+        new=K2,
+    ),
+    Row(
+        "a first key was published: there is nothing to go back to",
+        world(key(K1, days_old=0.02), secret=secret(ours(K1)), claim=claim(of=intent(before=()))),
+        RECOVERY,
+        Step.DISCARD,
+        "no key to go back to",
+        old=K1,
+    ),
+    # Exposed keys, met by a request that does not name them
+    Row(
+        "the stored key is exposed: it is replaced",
+        world(*both, secret=exposed_pending, claim=claim()),
+        ROTATE,
+        Step.ISSUE,
+        old=K1,
+        room=K2,
+    ),
+    Row(
+        "both the key in charge and the stored one are exposed",
+        world(*both, secret=both_exposed, claim=emergency_claim),
+        emergency(K1),
+        Step.ISSUE,
+        old=K1,
+        room=K2,
+        urgent=True,
+    ),
+    Row(
+        "the stored key is exposed, and the one in charge is already marked",
+        world(*both, secret=both_exposed, claim=emergency_claim),
+        emergency(K2),
+        Step.ISSUE,
+        old=K1,
+        room=K2,
+        urgent=True,
+    ),
+    Row(
+        "an emergency died while both were exposed: forward with a third",
+        world(*both, secret=both_exposed, claim=emergency_claim),
+        RECOVERY,
+        Step.ISSUE,
+        old=K1,
+        room=K2,
+        urgent=True,
+    ),
+    Row(
+        "the old key is exposed and the new one deleted: begin again",
+        world(key(K1), secret=exposed_old, claim=claim()),
+        ROTATE,
+        Step.ISSUE,
+        old=K1,
+        urgent=True,
+    ),
+    Row(
+        "an emergency for the old key whose successor was deleted",
+        world(key(K1), secret=published, claim=claim()),
+        emergency(K1),
+        Step.ISSUE,
+        old=K1,
+        urgent=True,
+    ),
+    Row(
+        "the new key is exposed: back, not on",
+        world(*both, secret=exposed_new, claim=claim()),
+        ROTATE,
+        Step.BACK_OUT,
+        old=K1,
+        new=K2,
+    ),
+    Row(
+        "in charge and exposed, within the retention: replaced at once",
+        world(
+            inactive,
+            key(K2),
+            secret=replace(exposed_new, tags=retained.tags),
+        ),
+        ROTATE,
+        Step.ISSUE,
+        old=K2,
+        room=K1,
+        urgent=True,
+    ),
+    Row(
+        "a person's user whose key is exposed",
+        world(key(K1), secret=secret(ours(K1), exposed=ours(K1)), console_password=True),
+        ROTATE,
+        Step.ISSUE,
+        old=K1,
+        urgent=True,
+    ),
+    Row(
+        "timing that cannot be met does not keep an exposed key alive",
+        world(key(K1), secret=secret(ours(K1), exposed=ours(K1))),
+        ROTATE,
+        Step.ISSUE,
+        old=K1,
+        urgent=True,
+        policy=IMPOSSIBLE,
+    ),
+    Row(
+        "an emergency died between its mark and its claim: people are told",
+        world(key(K1), secret=secret(ours(K1), exposed=ours(K1))),
+        RECOVERY,
+        Step.REJECT,
+        "start the EMERGENCY again",
     ),
 ]
 

@@ -317,3 +317,22 @@ def test_a_probe_does_not_end_the_watch() -> None:
     found = looked(watching(POLICY.watch_seconds + 10), look)
     found.probe_ended_at = ago(5)
     assert judge_cutover(found, look).verdict is Verdict.SILENT
+
+
+def test_the_silence_of_a_consumer_that_moves_counts_as_an_interval() -> None:
+    before = used(K1, 7 * 86_400)
+    found = looked(rotation(), Look(ago(3_600), before, unused(K2, 90_000)))
+    found = looked(found, Look(NOW, before, used(K2, 60)))
+    # What came after the look before is not known to be silence.
+    assert found.seen.longest_interval_seconds == 7 * 86_400 - 3_600
+
+
+def test_a_key_that_was_read_and_not_used_stays_after_a_back_out() -> None:
+    def returned(**fields: object) -> Rotation:
+        return returning(SETTLED, published_at=ago(2 * SETTLED), **fields)
+
+    quiet = unused(K2, 650_000)
+    held = Look(NOW, used(K1, 1.5 * SETTLED, "secretsmanager"), quiet)
+    assert judge_return(looked(returned(), held), held).verdict is Verdict.ATTENTION
+    back = Look(NOW, used(K1, 60, "secretsmanager"), quiet)
+    assert judge_return(looked(returned(), back), back).verdict is Verdict.GO_ON
