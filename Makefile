@@ -8,6 +8,8 @@ TEST_PROCESSES ?= auto
 PYTEST_ARGS ?=
 # More arguments for sam deploy, for example: make deploy DEPLOY_ARGS='--config-env prod'
 DEPLOY_ARGS ?=
+# More arguments for make faults, model, simulate and consumers, for example: make faults ARGS=--help
+ARGS ?=
 
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
@@ -19,10 +21,10 @@ UV     := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format docs bench build deploy lock clean
+.PHONY: help setup demo test lint format docs bench faults model simulate consumers build deploy lock clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Create .venv with everything that the other commands need
 
@@ -66,6 +68,18 @@ docs: setup ## Fill in the generated parts of the docs: diagrams, parameters
 
 bench: setup ## Measure, and print the numbers
 	@PYTHONPATH=functions $(PY) -m benchmarks
+
+faults: setup ## Strike every AWS call with every fault; the table of how each case ends (long)
+	@PYTHONPATH=functions $(PY) -m tests.faults $(ARGS)
+
+model: setup ## Walk the protocol's model, with larger bounds than the tests do (long)
+	@PYTHONPATH=functions $(PY) -m tests.model --deep $(ARGS)
+
+simulate: setup ## Simulate 100,000 rotations on late and coarse data, beside the rules of others
+	@PYTHONPATH=functions $(PY) -m benchmarks.simulation $(ARGS)
+
+consumers: setup ## Real consumers through 200 rotations and 50 back-outs (long)
+	@PYTHONPATH=functions $(PY) -m tests.consumers $(ARGS)
 
 build: setup ## Build the deployable application into .aws-sam (needs Python 3.13)
 	@$(BIN)/sam build

@@ -116,6 +116,7 @@ def _record(
         mode="EMERGENCY" if decision.emergency else ask.mode,
         keys_before=keys_before,
         old_access_key_id=decision.old_key_id,
+        new_access_key_id=decision.new_key_id,
         # A dead retirement leaves nothing undecided.
         took_over=dead is not None and dead.action != "RETIRE",
         inherited_since=min(dead.inherited_since or dead.created_at, dead.created_at)

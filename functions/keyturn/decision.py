@@ -697,7 +697,7 @@ def _finish_back_out(world: World, picture: _Picture) -> Decision | None:
         if key.active
         and key.id != picture.current_id
         and intent is not None
-        and _is_claimants(world, intent, key)
+        and (key.id == intent.new_key_id or _is_claimants(world, intent, key))
     ]
     if picture.current is None or not picture.current.active or len(others) != 1:
         return None

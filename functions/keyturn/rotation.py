@@ -147,7 +147,6 @@ class Rotation(Carried):
     restored_at: AwareDatetime | None = None
     probe_ended_at: AwareDatetime | None = None
     """When our own last use of the new key ended, or the latest moment at which it can have."""
-    """False when a dead execution made the probe, so that its end is only bounded."""
     new_key_deactivated: bool = False
     rotate_after_restore: bool = False
     tidy_up: bool = False

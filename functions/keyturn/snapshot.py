@@ -25,6 +25,7 @@ class IntentRecord(Carried):
     mode: str
     keys_before: list[dict[str, str]]
     old_access_key_id: str | None = None
+    new_access_key_id: str | None = None
     took_over: bool = False
     inherited_since: AwareDatetime | None = None
     inherited_until: AwareDatetime | None = None
@@ -192,6 +193,7 @@ def _intent(version_id: str, record: IntentRecord, created_at: datetime) -> Inte
         mode=record.mode,
         keys_before=tuple(key["id"] for key in record.keys_before if "id" in key),
         old_key_id=record.old_access_key_id,
+        new_key_id=record.new_access_key_id,
         created_at=created_at,
         took_over=record.took_over,
         inherited_since=record.inherited_since,

@@ -145,7 +145,18 @@ def judge_pickup(rotation: Rotation, look: Look) -> Finding:
         )
     return Finding(
         Verdict.BACK_OUT,
-        f"no consumer used the new key within {policy.pickup_timeout_seconds} seconds",
+        f"no consumer used the new key within {policy.pickup_timeout_seconds} seconds"
+        f"{_only_read(look.new)}",
+    )
+
+
+def _only_read(new: Key) -> str:
+    """Say why a consumer may be invisible: IAM records only the first use in 15 minutes."""
+    if new.last_use is None or new.last_use.service != "secretsmanager":
+        return ""
+    return (
+        " (only a secret was read with it; a job that reads its secret with its own key before "
+        "each run hides its work: see docs/consumers.md)"
     )
 
 

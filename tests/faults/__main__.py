@@ -132,7 +132,7 @@ def main(arguments: list[str]) -> int:
     for leak in leaks:
         console.print(f"VIOLATION a secret access key leaked into {leak}", style="red")
     unstruck = [
-        result.case.name for result in results if not result.struck and _in_matrix(result.case)
+        result.case.name for result in results if not result.struck and in_matrix(result.case)
     ]
     if unstruck:
         console.print(f"the fault never struck in {len(unstruck)}: {'; '.join(unstruck[:20])}")
@@ -145,7 +145,8 @@ def main(arguments: list[str]) -> int:
     return 1 if violated else 0
 
 
-def _in_matrix(case: Case) -> bool:
+def in_matrix(case: Case) -> bool:
+    """Whether a case is a fault of a call (else somebody stops, races or interferes)."""
     return case.kind not in ("stopped", "raced", "interfered")
 
 

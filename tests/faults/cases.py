@@ -81,7 +81,10 @@ def stops(stack: Stack) -> Iterator[Case]:
             f"stopped in {state}",
             "stopped",
             _journey_through(state),
-            disturb=_holding(function) if function else lambda _: None,
+            # The same function has deactivated the old key before.
+            disturb=_holding(function, nth=2 if state == "Deactivate New Key" else 1)
+            if function
+            else lambda _: None,
             meanwhile=_stopping_in(state),
         )
 
@@ -125,7 +128,7 @@ def _function_of(state: dict[str, object]) -> str:
     return str(name).rsplit(":", 1)[-1]
 
 
-def _holding(function: str) -> Step:
+def _holding(function: str, nth: int = 1) -> Step:
     def hold(on: Traveller) -> None:
         on.stack.aws.control.inject(
             FaultRule(
@@ -134,6 +137,7 @@ def _holding(function: str) -> Step:
                 delay_seconds=HELD_SECONDS,
                 user=on.user.name,
                 function=function,
+                nth=nth,
             )
         )
 
@@ -344,8 +348,8 @@ ACTS = (
     Act(
         "deactivates the new key",
         lambda on: _deactivate(on, _keys(on)[1]),
-        ("there is no room", "reactivate"),
-        _reactivate_all,
+        ("there is no room",),
+        _delete_what_is_not_in_charge,
     ),
     Act("puts a foreign AWSPENDING", _foreign_pending, ("AWSPENDING",), _remove_foreign_pending),
     Act(

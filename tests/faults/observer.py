@@ -56,7 +56,7 @@ class Observed:
     changes: oldest first. runs: executions of RotateKey, by end. rests: indexes into `changes`,
     each the number of changes seen when everything had come to rest. quiet_seconds: how long a
     key must have been unused before it is deactivated. exposed: keys that somebody reported.
-    interfered: whether a person changed keys or secret, so that the world at rest is theirs too.
+    interfered: whether a person made keys active, so that one of two may be theirs.
     """
 
     changes: Sequence[Change]
@@ -196,7 +196,7 @@ def _at_rest(seen: Observed, number: int, at: float) -> Iterator[str]:
     attention = last is not None and last.outcome == "NEEDS_ATTENTION"
     if len(active) > 1 and not attention and not seen.interfered:
         yield f"at rest {len(active)} keys are active and the last word is {_told(last)}"
-    if last is not None and not seen.interfered:
+    if last is not None:
         yield from _agrees(last, world)
 
 

@@ -26,7 +26,7 @@ def write(
     PAGE.write_text(f"{before}{BEGIN}\n{_table(rows, ends)}\n")
     with PAGE.open("a") as page:
         page.write(
-            f"\nMade by `make faults FAULTS_ARGS=--write-docs` in {seconds:.0f} seconds, "
+            f"\nMade by `make faults ARGS=--write-docs` in {seconds:.0f} seconds, "
             f"{at_once} cases at once, on {os.cpu_count()} cores with Python "
             f"{platform.python_version()}. Violations: {violated}.\n{END}{after}"
         )

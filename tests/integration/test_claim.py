@@ -18,6 +18,7 @@ from tests.integration.aws_like import after, echoes, loses_answer
 
 NAME = "machine-user/ci"
 ISSUE = Decision(Step.ISSUE, "rotating")
+CHANGES = {"DeleteAccessKey", "UpdateSecretVersionStage"}
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +174,39 @@ class TestTakingOver:
         assert found is not None
         assert found.state is ClaimantState.UNKNOWN
 
+    @pytest.mark.parametrize("owner", ["running", "within its fence", "unknown"])
+    def test_a_living_owner_is_not_replaced_whatever_led_here(
+        self, account: Account, owner: str
+    ) -> None:
+        """The compare-and-swap would do it: the look has found that very claim."""
+        account.rotatable()
+        holder, heir = account.execution(), account.execution()
+        if owner == "unknown":
+            holder = Execution(holder.arn.replace(":rotate:", ":rotate:ghost-"), {})
+        take(account.look(), holder)
+        if owner == "within its fence":
+            account.dies(holder, ago=timedelta(seconds=10))
+        labels = account.labels()
+        with pytest.raises(RequestRejected, match="start again when it is over"):
+            take(account.look(heir.mark), heir)
+        assert account.labels() == labels
+
+    @pytest.mark.parametrize("inherited", [True, False])
+    def test_the_key_that_was_issued_was_never_there_before(
+        self, account: Account, inherited: bool
+    ) -> None:
+        """Else whoever finishes the back-out would take it for somebody's and leave it."""
+        old, new = account.rotatable(), account.key()
+        if inherited:  # of a retirement, say, which has seen both
+            dead = account.execution()
+            take(account.look(), dead)
+            account.dies(dead)
+        heir = account.execution()
+        back_out = Decision(Step.BACK_OUT, "going back", old_key_id=old.id, new_key_id=new.id)
+        take(account.look(heir.mark), heir, back_out)
+        written = account.value(version(heir))
+        assert [key["id"] for key in written["keysBefore"]] == [old.id]
+
     def test_a_label_that_others_put_there_has_no_owner(self, account: Account) -> None:
         account.rotatable()
         account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
@@ -226,6 +260,19 @@ class TestHolding:
             claim.release(state, holder.mark)
         claim.release(secrets.require(NAME), holder.mark)
         assert account.labels()["CLAIM"] == version(heir)
+
+    def test_what_nobody_stored_goes_before_the_claim_is_given_back(
+        self, account: Account, holder: Execution
+    ) -> None:
+        """Afterwards nobody could tell it from somebody's key."""
+        keys = account.statuses()
+        account.iam.create_access_key(UserName="ci")
+        account.wire.forget()
+        claim.give_back(account.look(holder.mark), secrets.require(NAME), holder.mark)
+        assert account.statuses() == keys
+        assert "CLAIM" not in account.labels()
+        changes = [name for name in account.wire.operations if name in CHANGES]
+        assert changes == ["DeleteAccessKey", "UpdateSecretVersionStage"]
 
     def test_a_lost_answer_to_the_release_is_raised_and_repeatable(
         self, account: Account, holder: Execution

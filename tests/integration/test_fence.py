@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 import keyturn.aws
+import keyturn.handlers
 from keyturn import fence
 from keyturn.aws.secrets import StoredKey
 from keyturn.errors import ExecutionRedriven, FenceClosed, KeyturnError
@@ -189,3 +190,27 @@ def test_a_handler_called_late_or_again_changes_nothing(
     with pytest.raises(kind):
         execution.call("issue_new_key", **fields)
     assert changed(account) == []
+
+
+def refusing_when_redriven() -> list[str]:
+    """Every function of a state, but the two that have an answer."""
+    names = {
+        module.name
+        for module in pkgutil.iter_modules(keyturn.handlers.__path__)
+        if hasattr(importlib.import_module(f"keyturn.handlers.{module.name}"), "step")
+    }
+    return sorted(names - {"check_request", "decide"})
+
+
+@pytest.mark.parametrize("handler", refusing_when_redriven())
+def test_a_redriven_execution_is_refused_before_it_looks_at_anything(
+    account: Account, handler: str
+) -> None:
+    """Else it polls for days, and only then learns that it may change nothing."""
+    account.rotatable()
+    execution = account.execution()
+    execution.call("check_request")
+    account.wire.forget()
+    with pytest.raises(ExecutionRedriven):
+        execution.call(handler, redrives=1, which="OLD", phase="CHECK", healthUrl=None)
+    assert account.wire.operations == []

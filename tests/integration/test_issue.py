@@ -54,6 +54,45 @@ class TestCheckRequest:
         assert answer["verdict"] == "REJECT"
         assert answer["result"]["reason"]
 
+    @pytest.mark.parametrize(
+        "name",
+        ["\ud800", "\x00", "wJalrXUtnFEMI/K7MDENG", "x" * 65],
+        ids=["no text", "a control character", "a pasted secret", "too long"],
+    )
+    def test_what_is_no_user_name_is_not_repeated(self, account: Account, name: str) -> None:
+        """Lambda cannot send every text, and a cut name may be another user's."""
+        execution = account.execution()
+        execution.input = {"userName": name}
+        answer = execution.call("check_request")
+        assert answer["result"]["outcome"] == "REJECTED"
+        assert answer["result"]["userName"] is None
+        sent = json.dumps(answer, ensure_ascii=False)
+        assert sent.encode()
+        assert name[:64] not in sent
+
+    @pytest.mark.parametrize(
+        "arn", ["\ud800", "two\nlines", "x" * 2049], ids=["no text", "two lines", "too long"]
+    )
+    def test_what_is_no_arn_is_not_repeated(self, account: Account, arn: str) -> None:
+        execution = account.execution()
+        recovery = {"executionArn": arn, "generation": 0}  # which no generation is
+        execution.input = {"userName": "ci", "action": "BACK_OUT", "recovery": recovery}
+        answer = execution.call("check_request")
+        assert answer["verdict"] == "RECOVERY_REJECTED"
+        sent = json.dumps(answer, ensure_ascii=False)
+        assert sent.encode()
+        assert arn not in answer["announcement"]["message"]
+        assert "an unreadable ARN" in sent
+
+    def test_a_redriven_execution_is_rejected_before_it_looks(self, account: Account) -> None:
+        account.rotatable()
+        execution = account.execution()
+        account.wire.forget()
+        answer = execution.call("check_request", redrives=1)
+        assert answer["verdict"] == "REJECT"
+        assert "redriven" in answer["result"]["reason"]
+        assert account.wire.operations == []
+
     def test_the_owner_of_a_key_is_looked_up(self, account: Account) -> None:
         key = account.rotatable("robot")
         answer = account.execution(accessKeyId=key.id).call("check_request")
@@ -123,6 +162,23 @@ class TestIssuing:
         assert (account.labels(), account.statuses()) == (labels, keys)
         assert second["rotation"]["newVersionId"] == first["rotation"]["newVersionId"]
 
+    def test_a_second_run_goes_by_what_the_first_one_found_under_the_claim(
+        self, account: Account
+    ) -> None:
+        """Between Check Request and the claim another execution issued a first key."""
+        account.user()
+        early, late = account.execution(), account.execution(userName="ci", force=True)
+        late.call("check_request")
+        early.until("check_request", "issue_new_key", "prove_new_key", "publish_new_key", "decide")
+        before = json.loads(json.dumps(late.rotation))
+        first = late.call("issue_new_key")["rotation"]
+        late.rotation = before
+        second = late.call("issue_new_key")["rotation"]
+        (found,) = set(account.statuses()) - {second["newAccessKeyId"]}
+        for answer in (first, second):
+            assert answer["oldAccessKeyId"] == found
+            assert answer["oldVersionId"] == account.labels()["AWSCURRENT"]
+
     def test_a_first_key_for_a_user_without_one(self, account: Account) -> None:
         account.user()
         execution = account.execution()
@@ -178,6 +234,34 @@ class TestIssuing:
         answer = execution.call("issue_new_key")
         assert orphan not in account.statuses()
         assert set(account.statuses()) == {*keys, answer["rotation"]["newAccessKeyId"]}
+
+    def test_a_rejection_after_a_lost_answer_leaves_no_orphan(
+        self, account: Account, checked: Execution
+    ) -> None:
+        """Once the claim is released nobody can tell the orphan from somebody's key."""
+        keys = account.statuses()
+        account.wire.next("CreateAccessKey", loses_answer)
+        with pytest.raises(AwsThrottled):
+            checked.call("issue_new_key")
+        account.version(PREFIX + "ci", "{}", version_id="f" * 32, label="AWSPENDING")
+        with pytest.raises(RequestRejected, match="AWSPENDING"):
+            checked.call("issue_new_key")
+        assert account.statuses() == keys
+        assert "CLAIM" not in account.labels()
+
+    def test_an_exposed_key_that_the_first_try_deleted_is_replaced_by_the_second(
+        self, account: Account, checked: Execution
+    ) -> None:
+        exposed = checked.call("issue_new_key")["rotation"]["newAccessKeyId"]
+        account.dies(checked)
+        heir = account.execution(accessKeyId=exposed, mode="EMERGENCY")
+        assert heir.call("check_request")["verdict"] == "ISSUE"
+        account.wire.next("DeleteAccessKey", loses_answer)
+        with pytest.raises(AwsThrottled):
+            heir.call("issue_new_key")
+        assert exposed not in account.statuses()
+        new = heir.call("issue_new_key")["rotation"]["newAccessKeyId"]
+        assert new in account.statuses()
 
     def test_a_key_that_was_there_before_is_never_taken_for_an_orphan(
         self, account: Account

@@ -82,6 +82,49 @@ def test_an_execution_that_decided_is_left_alone(account: Account, error: str) -
     assert account.wire.operations == []
 
 
+@pytest.mark.parametrize("error", sorted(DECIDED))
+def test_a_redriven_execution_decides_nothing_whatever_its_error_says(
+    account: Account, error: str
+) -> None:
+    detail = event({"userName": "ci"}, status="FAILED", error=error, redriveCount=1)
+    assert handler(detail, CONTEXT)["started"]
+    data = json.loads(started(account)[0]["input"])
+    assert data["recovery"]["executionArn"] == DEAD
+
+
+def test_every_death_of_a_redriven_execution_has_a_back_out_of_its_own(account: Account) -> None:
+    """The name of the one before is used up, and that one may have found it running."""
+    for redrives in (0, 1, 2):
+        assert handler(event({"userName": "ci"}, redriveCount=redrives), CONTEXT)["started"]
+    assert handler(event({"userName": "ci"}, redriveCount=2), CONTEXT)
+    names = [start["name"] for start in started(account)]
+    assert len(set(names)) == 3
+    assert names[2] == names[3]
+    assert names[0] == recovery_name(DEAD)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        DEAD.replace(":rotate:", ":another:"),
+        DEAD.replace("123456789012", "999999999999"),
+        DEAD.replace("us-east-1", "eu-west-1"),
+        DEAD.replace("arn:aws:", "arn:aws-cn:"),
+        "arn:aws:states:us-east-1:123456789012:stateMachine:rotate",
+        "arn:aws:iam::123456789012:user/ci",
+        DEAD + "x" * 2048,
+        "x",
+        "",
+    ],
+    ids=["machine", "account", "Region", "partition", "no run", "IAM", "long", "text", "empty"],
+)
+def test_what_is_no_execution_of_this_machine_starts_nothing(account: Account, arn: str) -> None:
+    answer = handler(event({"userName": "ci"}, executionArn=arn), CONTEXT)
+    assert not answer["started"]
+    assert "not an execution" in answer["why"]
+    assert account.wire.operations == []
+
+
 @pytest.mark.parametrize("error", [None, "States.Runtime", "TakenOver", "UnexpectedFailure"])
 def test_every_other_end_is_recovered_from(account: Account, error: str | None) -> None:
     assert handler(event({"userName": "ci"}, error=error), CONTEXT)["started"]

@@ -167,6 +167,19 @@ class TestDeactivate:
         assert cut_over.rotation is not None
         assert cut_over.rotation["seen"]["notes"] == []
 
+    def test_a_key_that_came_back_in_between_stays_recorded(
+        self, account: Account, quiet: Execution
+    ) -> None:
+        """An EMERGENCY for the new key goes back first, then rotates the old key after all."""
+        assert quiet.rotation is not None
+        quiet.rotation["reactivatedAt"] = datetime.now(UTC).isoformat()
+        answer = quiet.call("deactivate_key", which="OLD")
+        assert answer["rotation"]["reactivatedAt"] is None
+        assert quiet.rotation is not None
+        quiet.rotation["outcome"] = "ROTATED"
+        quiet.call("decide")
+        assert tags(account)["keyturn:deactivated-key"] == old_key(quiet)
+
     def test_a_use_just_now_postpones_it(self, account: Account, quiet: Execution) -> None:
         account.used(old_key(quiet), datetime.now(UTC))
         with pytest.raises(CutoverPostponed, match="used again just now"):
@@ -288,6 +301,45 @@ class TestWayBack:
         assert account.labels()["AWSCURRENT"] == "f" * 32
 
 
+class TestReturn:
+    """A consumer has stayed on the new key, although the old one is in charge again."""
+
+    @pytest.fixture
+    def stayed(self, account: Account, cut_over: Execution) -> Execution:
+        cut_over.until("reactivate_old_key", "prove_old_key", "restore_old_version")
+        assert cut_over.rotation is not None
+        long_ago = datetime.now(UTC) - timedelta(days=10)
+        cut_over.rotation["restoredAt"] = long_ago.isoformat()
+        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
+        assert cut_over.call("check_return")["verdict"] == "ATTENTION"
+        return cut_over
+
+    def test_both_keys_stay_and_a_person_is_told(self, account: Account, stayed: Execution) -> None:
+        way_back = account.labels()["BACKOUT"]
+        answer = stayed.call("decide")
+        assert answer["verdict"] == "BackoutIncomplete"
+        assert answer["result"]["outcome"] == "NEEDS_ATTENTION"
+        assert "start BACK_OUT again" in answer["result"]["reason"]
+        assert set(account.statuses().values()) == {"Active"}
+        assert account.labels()["AWSCURRENT"] == account.labels()["BACKOUT"] == way_back
+        assert "CLAIM" not in account.labels()
+
+    def test_a_later_back_out_finishes(self, account: Account, stayed: Execution) -> None:
+        stayed.call("decide")
+        account.dies(stayed)
+        later = account.execution(userName="ci", action="BACK_OUT")
+        assert later.until("check_request", "take_over")["verdict"] == "FINISH_BACK_OUT"
+        assert new_key(later) == new_key(stayed)
+        account.used(new_key(later), datetime.now(UTC) - timedelta(days=9))
+        assert later.rotation is not None
+        later.rotation["restoredAt"] = (datetime.now(UTC) - timedelta(days=9)).isoformat()
+        assert later.call("check_return")["verdict"] == "GO_ON"
+        later.call("deactivate_key", which="NEW")
+        assert later.call("decide")["verdict"] == "BACKED_OUT"
+        assert account.statuses() == {old_key(later): "Active", new_key(later): "Inactive"}
+        assert "BACKOUT" not in account.labels()
+
+
 class TestDiscard:
     def test_the_unpublished_key_goes_and_the_claim_with_it(
         self, account: Account, issued: Execution
@@ -330,6 +382,20 @@ class TestDiscard:
         assert len(account.statuses()) == 2
         execution.call("discard_new_key", failure={"Error": "AwsThrottled"})
         assert len(account.statuses()) == 1
+
+    def test_what_a_dead_execution_had_stored_goes_too(
+        self, account: Account, issued: Execution
+    ) -> None:
+        """Without its label it would be an active key that nobody ever looks at."""
+        account.dies(issued)
+        heir = account.execution(accessKeyId=new_key(issued), mode="EMERGENCY")
+        assert heir.call("check_request")["verdict"] == "ISSUE"
+        account.wire.next("DeleteAccessKey", refuses("ServiceFailure", status=500))
+        with pytest.raises(AwsThrottled):
+            heir.call("issue_new_key")
+        heir.call("discard_new_key", failure={"Error": "AwsThrottled"})
+        assert list(account.statuses()) == [old_key(issued)]
+        assert "AWSPENDING" not in account.labels()
 
     def test_without_the_claim_it_touches_nothing(
         self, account: Account, issued: Execution

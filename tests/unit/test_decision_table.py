@@ -696,6 +696,53 @@ ROWS = [
         Step.SKIP,
         "kept until",
     ),
+    # What was decided before is not undone because a later execution died
+    Row(
+        "a forced rotation died before it had published: the one before stays",
+        world(inactive, key(K2), secret=retained, claim=claim(of=intent(before=(K1, K2), old=K2))),
+        RECOVERY,
+        Step.DISCARD,
+        "nothing had been published",
+        old=K2,
+    ),
+    Row(
+        "a forced rotation died before it had published: the one before is not watched again",
+        world(inactive, key(K2), secret=retained, claim=claim(of=intent(before=(K1, K2), old=K2))),
+        ROTATE,
+        Step.SKIP,
+        "kept until",
+    ),
+    Row(
+        "its own intent does not make a deleted key in charge look like an adoption",
+        world(
+            key(K2),
+            secret=secret(ours(K1)),
+            claim=claim(ClaimantState.RUNNING, of=intent(before=(K2, K1), old=K2)),
+            holding=True,
+        ),
+        ROTATE,
+        Step.ISSUE,
+        old=K2,
+    ),
+    Row(
+        "an earlier start wrote the other key down: the deleted one is no adoption",
+        world(key(K2), secret=secret(ours(K1)), last_intent=intent(before=(K1, K2), old=K2)),
+        ROTATE,
+        Step.ISSUE,
+        old=K2,
+    ),
+    Row(
+        "put back, and the other key came after the execution had ended",
+        world(
+            key(K1),
+            young,
+            secret=restored,
+            claim=claim(of=intent(minutes_ago=60 * 24 * 3), free_in_seconds=-60 * 60 * 48),
+        ),
+        RECOVERY,
+        Step.DISCARD,
+        old=K1,
+    ),
     # Half-way back
     Row(
         "published, and AWSPENDING names a key that is gone",

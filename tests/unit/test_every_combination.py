@@ -149,6 +149,8 @@ def broken_promise(
         or may_go(seen, state, ask, decision),
         "the key that is rotated is not deleted for room": decision.room_key_id is None
         or decision.room_key_id != decision.old_key_id,
+        "an exposed key is not put in charge": step is not Step.RESUME_PROVE
+        or decision.new_key_id not in exposed,
         "an unpublished key is all that is discarded": step is not Step.DISCARD
         or decision.new_key_id in (None, state.key(Label.PENDING)),
     }
@@ -160,9 +162,11 @@ def may_go(seen: World, state: SecretState, ask: Ask, decision: Decision) -> boo
     room = seen.find(decision.room_key_id)
     if room is None:
         return False
-    if room.active and room.id == state.key(Label.CURRENT):
+    if room.id == state.key(Label.CURRENT) and (room.active or room.id not in state.exposed_keys):
         return False
+    restored = state.version(Label.CURRENT) == state.version(Label.BACKOUT) is not None
     recorded = not room.active and state.deactivated_key == room.id
     unpublished = room.id == state.key(Label.PENDING)
-    orphan = room.last_use is None and room.created_at > NOW.replace(hour=11)
+    # After a back-out a key without a published use may be in use all the same.
+    orphan = room.last_use is None and room.created_at > NOW.replace(hour=11) and not restored
     return recorded or unpublished or orphan

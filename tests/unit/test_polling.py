@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.polling import next_wait
-from keyturn.rotation import Polling
+from keyturn.polls import wait_for_return
+from keyturn.rotation import Polling, Rotation
 from keyturn.settings import MAX_POLLS
 from tests.unit.worlds import NOW, POLICY
 
@@ -36,6 +37,19 @@ def test_the_last_wait_ends_where_the_decision_is_due() -> None:
 
 def test_a_loop_past_its_end_looks_again_after_the_lower_bound() -> None:
     assert waits(0, -50) == 300
+
+
+def test_the_return_is_looked_at_as_soon_as_the_new_key_may_go() -> None:
+    settled = POLICY.backout_grace_seconds + POLICY.really_quiet_seconds
+    returning = Rotation(
+        user_name="u",
+        policy=POLICY,
+        secret_name="machine-user/u",
+        started_at=NOW,
+        restored_at=NOW,
+        back=Polling(began_at=NOW, polls=30),
+    )
+    assert wait_for_return(returning, NOW + timedelta(seconds=settled - 100)) == 101
 
 
 @given(

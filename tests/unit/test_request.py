@@ -97,6 +97,14 @@ def test_a_value_is_never_quoted_back() -> None:
         assert "wJalr" not in str(refused.value)
 
 
+@pytest.mark.parametrize("pasted", ["wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "a b", "x" * 33])
+def test_a_field_is_named_only_when_its_name_cannot_be_a_secret(pasted: str) -> None:
+    for data in ({"userName": "u", pasted: 1}, {"userName": "u", "timing": {pasted: 1}}):
+        with pytest.raises(RequestRejected, match="unknown field") as refused:
+            parse_rotate_request(data)
+        assert pasted not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -290,6 +290,7 @@ def returning(restored_seconds_ago: int, **fields: object) -> Rotation:
         (GRACE, unused(K2, 60), Verdict.WAIT),
         # Never used, but read: a nightly job that restarted with it has yet to make its first call.
         (SETTLED - 1, unused(K2, 650_000), Verdict.WAIT),
+        (SETTLED - 1, used(K2, QUIET), Verdict.WAIT),
         (SETTLED, unused(K2, 650_000), Verdict.GO_ON),
         (SETTLED, used(K2, 650_000, "sts"), Verdict.GO_ON),
         (SETTLED, used(K2, QUIET), Verdict.GO_ON),
@@ -336,3 +337,11 @@ def test_a_key_that_was_read_and_not_used_stays_after_a_back_out() -> None:
     assert judge_return(looked(returned(), held), held).verdict is Verdict.ATTENTION
     back = Look(NOW, used(K1, 60, "secretsmanager"), quiet)
     assert judge_return(looked(returned(), back), back).verdict is Verdict.GO_ON
+
+
+def test_a_job_that_only_reads_its_secret_is_told_why_it_was_not_seen() -> None:
+    look = Look(NOW, used(K1, 60), used(K2, 60, "secretsmanager"))
+    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    finding = judge_pickup(looked(late, look), look)
+    assert finding.verdict is Verdict.BACK_OUT
+    assert "docs/consumers.md" in finding.reason

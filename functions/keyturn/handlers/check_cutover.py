@@ -6,16 +6,24 @@ from keyturn import claim, polls
 from keyturn.entry import Answer, Event, state_function
 from keyturn.rotation import Outcome, Rotation
 from keyturn.verification import Finding, Verdict, judge_cutover
+from keyturn.world import Label
 
 
 def step(event: Event) -> Answer:
     """Look once, judge, and say how long to wait when it is not decided."""
     rotation = event.rotation
     assert rotation.watch is not None  # noqa: S101 - begun at the deactivation
-    claim.required(rotation.secret_name, event.mark)
+    state = claim.required(rotation.secret_name, event.mark)
     rotation.watch.polls += 1
     look = polls.look(rotation)
     finding = judge_cutover(rotation, look)
+    if state.version(Label.CURRENT) != rotation.new_version_id:
+        # What consumers read now is not this rotation's: both keys, and a person.
+        finding = Finding(
+            Verdict.SILENT,
+            f"AWSCURRENT of {state.name} is on {state.version(Label.CURRENT)}, not on this "
+            "rotation's version: somebody else changed the secret during the watch",
+        )
     verdict = _conclude(rotation, finding)
     return Answer(verdict, rotation, wait_seconds=polls.wait_for_cutover(rotation, look.now))
 

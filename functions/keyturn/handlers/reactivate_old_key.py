@@ -57,7 +57,7 @@ def _next(rotation: Rotation) -> str:
     if rotation.silent:
         rotation.ends(
             Outcome.NEEDS_ATTENTION,
-            f"{rotation.why}; the old key was reactivated, the new one stays in AWSCURRENT",
+            f"{rotation.why}; the old key was reactivated and AWSCURRENT left as it is",
             error="AttentionNeeded",
         )
         return "STAY"

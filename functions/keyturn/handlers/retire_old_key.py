@@ -12,7 +12,7 @@ from keyturn.decision import Ask, Decision, Step
 from keyturn.entry import Answer, Event, state_function
 from keyturn.errors import RequestRejected
 from keyturn.identifiers import masked
-from keyturn.request import RetireRequest, parse_retire_request
+from keyturn.request import RetireRequest, is_user_name, parse_retire_request
 from keyturn.retirement import Judgement, judge
 from keyturn.rotation import iso
 from keyturn.settings import Settings
@@ -73,7 +73,7 @@ def _answer(
     event: Event, request: RetireRequest | None, world: World | None, judgement: Judgement
 ) -> Answer:
     given = event.execution_input if isinstance(event.execution_input, dict) else {}
-    name = given.get("userName") if isinstance(given.get("userName"), str) else None
+    name = given.get("userName") if is_user_name(given.get("userName")) else None
     verdict = "KEPT" if judgement.verdict == "REJECT" else judgement.verdict
     result: dict[str, Any] = {
         "outcome": verdict,

@@ -1,0 +1,111 @@
+"""What the simulation is for: who is cut off under which rule, the same every time."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.simulation.clock import DAY
+from benchmarks.simulation.population import Kind
+from benchmarks.simulation.runner import Tallies, run
+from benchmarks.simulation.tally import Tally, merged, percentile
+from benchmarks.simulation.variants import KEYTURN, OTHERS, Variant, main_run
+
+SEED = 1
+# Users in these kinds, and only they, may have a consumer that is silent for longer than the quiet
+# period while it holds a key that it does not renew by itself.
+OUT_OF_SIGHT = {Kind.RARE, Kind.AWAY, Kind.DORMANT, Kind.RESTART_ONLY}
+
+
+@pytest.fixture(scope="module")
+def small() -> Tallies:
+    """2,000 rotations by each rule."""
+    return run(main_run(), rotations=2_000, seed=SEED)
+
+
+def of_rule(tallies: Tallies, rule: str) -> Tally:
+    return merged(tally for (name, _), tally in tallies.items() if name == rule)
+
+
+def few(variant: Variant, kind: Kind) -> Tally:
+    """150 rotations of one kind by Keyturn's rule."""
+    return run(variant, rotations=150, seed=SEED, only=kind)[KEYTURN, kind]
+
+
+@pytest.mark.slow
+def test_keyturn_cuts_off_for_good_nobody_who_calls_within_the_quiet_period(
+    small: Tallies,
+) -> None:
+    keyturn = of_rule(small, KEYTURN)
+    assert keyturn.rotations == 2_000
+    assert keyturn.within == 0
+    for kind in set(Kind) - OUT_OF_SIGHT:
+        assert small[KEYTURN, kind].unreversed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", OTHERS)
+def test_the_other_rules_do(small: Tallies, rule: str) -> None:
+    other = of_rule(small, rule)
+    assert other.within > 0
+    assert other.unreversed > of_rule(small, KEYTURN).unreversed
+
+
+@pytest.mark.slow
+def test_keyturn_takes_well_under_a_week(small: Tallies) -> None:
+    median = percentile(of_rule(small, KEYTURN).gone_after, 0.5)
+    assert median is not None
+    assert median < 4 * DAY
+
+
+@pytest.mark.slow
+def test_what_is_rarer_than_the_quiet_period_stays_out_of_sight(small: Tallies) -> None:
+    # Not a promise, but a limit that the documentation names: last-used data cannot show it.
+    assert small[KEYTURN, Kind.RARE].unreversed > 0
+
+
+def test_a_longer_quiet_period_sees_what_is_rarer() -> None:
+    longer = Variant(
+        changed={
+            "quiet_period_seconds": round(8 * DAY),
+            "pickup_timeout_seconds": round(14 * DAY),
+        }
+    )
+    default = few(Variant(), Kind.RARE)
+    patient = few(longer, Kind.RARE)
+    assert patient.unreversed < default.unreversed / 4
+
+
+def test_a_rule_that_leaves_out_coarseness_and_lag_cuts_consumers_off() -> None:
+    # So that the tests above can fail: the same simulation finds the mistake.
+    mistaken = Variant(changed={"coarseness_seconds": 0, "lag_seconds": 0})
+    assert few(mistaken, Kind.STRAGGLER).within > 0
+    assert few(Variant(), Kind.STRAGGLER).within == 0
+
+
+def test_a_rejected_key_cuts_off_nobody_who_calls_within_the_quiet_period() -> None:
+    assert few(Variant(), Kind.RESTART_ONLY).within == 0
+
+
+def test_a_rejected_key_that_somebody_read_with_the_old_one_stays() -> None:
+    assert few(Variant(), Kind.DORMANT).rejected == 0
+
+
+def test_the_result_does_not_depend_on_the_number_of_processes() -> None:
+    one = run(main_run(), rotations=410, seed=7, processes=1)
+    two = run(main_run(), rotations=410, seed=7, processes=2)
+    assert {key: _sorted(tally) for key, tally in one.items()} == {
+        key: _sorted(tally) for key, tally in two.items()
+    }
+
+
+def test_another_seed_gives_another_result() -> None:
+    first, second = (run(Variant(), rotations=60, seed=seed) for seed in (1, 2))
+    assert {key: _sorted(tally) for key, tally in first.items()} != {
+        key: _sorted(tally) for key, tally in second.items()
+    }
+
+
+def _sorted(tally: Tally) -> Tally:
+    tally.lasted.sort()
+    tally.gone_after.sort()
+    return tally
