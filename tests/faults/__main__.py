@@ -24,7 +24,18 @@ from tests.faults.runner import Case, Result, Runner
 from tests.support import PARAMETERS, Stack
 
 ROOT = Path(__file__).parents[2]
-ENDS = ("ROTATED", "ISSUED", "FAILED", "BACKED_OUT", "NEEDS_ATTENTION", "REJECTED", "nothing")
+# An outcome, and what the table calls it.
+ENDS = {
+    "ROTATED": "rotated",
+    "ISSUED": "issued",
+    "FAILED": "cleaned up",
+    "BACKED_OUT": "backed out",
+    "NEEDS_ATTENTION": "needs attention",
+    "REJECTED": "rejected",
+    "nothing": "not begun",
+}
+COLUMNS = ("kind", "cases", "struck", *ENDS.values(), "failed calls", "violations")
+TABLE_WIDTH = 132
 AT_ONCE = 48
 
 
@@ -75,9 +86,8 @@ def tell(console: Console, done: int, total: int, began: float, result: Result) 
 def table(results: Sequence[Result], seconds: float) -> Table:
     """Cases by kind and by end, violations, consumers' failed calls."""
     shown = Table(title=f"{len(results)} cases in {seconds:.0f} seconds")
-    shown.add_column("kind")
-    for name in ("cases", "struck", *ENDS, "failed calls", "violations"):
-        shown.add_column(name, justify="right")
+    for name in COLUMNS:
+        shown.add_column(name, justify="left" if name == COLUMNS[0] else "right")
     for row in rows(results):
         shown.add_row(*row)
     return shown
@@ -111,10 +121,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="cases side by side")
     parser.add_argument("--only", help="cases with this text in their names")
-    parser.add_argument("--json", type=Path, help="write what was found to this file")
+    parser.add_argument("--json", type=Path, help="append a line for each case to this file")
     parser.add_argument("--write-docs", action="store_true", help="fill docs/reliability.md")
     given = parser.parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, soft_wrap=True)
     began = time.monotonic()
     results: list[Result] = []
     with deployed() as stack, running(stack) as runner:
@@ -125,6 +135,9 @@ def main(arguments: list[str]) -> int:
         console.print(f"{len(cases)} cases, {given.at_once} at once")
         for result in runner.run(cases, at_once=given.at_once):
             results.append(result)
+            if given.json:
+                with given.json.open("a") as lines:
+                    lines.write(json.dumps(_plain(result)) + "\n")
             tell(console, len(results), len(cases), began, result)
         leaks = sorted(set(stack.sweep().finds))
     seconds = time.monotonic() - began
@@ -138,10 +151,8 @@ def main(arguments: list[str]) -> int:
         console.print(f"the fault never struck in {len(unstruck)}: {'; '.join(unstruck[:20])}")
     violated = sum(len(result.violations) for result in results) + len(leaks)
     console.print(f"faults: cases={len(results)} violations={violated}", highlight=False)
-    if given.json:
-        given.json.write_text(json.dumps([_plain(result) for result in results], indent=1))
     if given.write_docs:
-        write(rows(results), ENDS, seconds=seconds, violated=violated, at_once=given.at_once)
+        write(rows(results), COLUMNS, seconds=seconds, violated=violated, at_once=given.at_once)
     return 1 if violated else 0
 
 

@@ -104,7 +104,7 @@ class Executions:
         with self._lock:
             details = [*self._details[user].values()]
         now = time.time()
-        if not any(detail["startDate"] / 1000 >= since - 1 for detail in details):
+        if not any(detail["seen"] >= since for detail in details):
             return False
         if any(detail["status"] == "RUNNING" for detail in details):
             return False

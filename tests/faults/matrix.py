@@ -30,7 +30,10 @@ FAULTS: dict[str, FaultRule] = {
     "late": FaultRule(action="*", kind="delay", delay_seconds=9.5),
 }
 WRITE_FAULTS = tuple(FAULTS)
-READ_FAULTS = ("error before", "refused", "lost answer", "throttled", "killed", "timed out")
+# A read has no effect, so that its lost answer is an error, and that a timeout is a death, holds
+# for every read alike: the first one of a function stands for the others.
+READ_FAULTS = ("error before", "refused", "throttled", "killed")
+FIRST_READ_FAULTS = (*READ_FAULTS, "lost answer", "timed out")
 # The probe signs with the user's key, so no worker can be found behind it.
 PROBE_FAULTS = ("error before", "refused", "lost answer", "throttled", "late")
 # A task of the state machine as a whole: the invocation of a function, or an SDK integration.
@@ -55,7 +58,9 @@ class Point:
             return PROBE_FAULTS
         if not self.function:
             return TASK_FAULTS
-        return READ_FAULTS if self.reads else WRITE_FAULTS
+        if not self.reads:
+            return WRITE_FAULTS
+        return FIRST_READ_FAULTS if self.nth == 1 else READ_FAULTS
 
     @property
     def reads(self) -> bool:

@@ -13,7 +13,7 @@ BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 
 def write(
     rows: Sequence[Sequence[str]],
-    ends: Sequence[str],
+    columns: Sequence[str],
     *,
     seconds: float,
     violated: int,
@@ -23,7 +23,7 @@ def write(
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{_table(rows, ends)}\n")
+    PAGE.write_text(f"{before}{BEGIN}\n{_table(rows, columns)}\n")
     with PAGE.open("a") as page:
         page.write(
             f"\nMade by `make faults ARGS=--write-docs` in {seconds:.0f} seconds, "
@@ -32,9 +32,9 @@ def write(
         )
 
 
-def _table(rows: Sequence[Sequence[str]], ends: Sequence[str]) -> str:
-    names = ["kind", "cases", "struck", *ends, "failed calls", "violations"]
-    lines = [_line(names), _line(["---", *["---:"] * (len(names) - 1)]), *map(_line, rows)]
+def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
+    rule = ["---", *["---:"] * (len(columns) - 1)]
+    lines = [_line(columns), _line(rule), *map(_line, rows)]
     return "\n".join(lines)
 
 

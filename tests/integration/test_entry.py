@@ -168,6 +168,17 @@ def test_a_rotation_that_names_somebody_elses_secret_is_refused() -> None:
     assert answer["rotation"]["fieldOfANewerDeployment"] == {"kept": True}
 
 
+@pytest.mark.parametrize("name", ["\ud800", "\n", SECRET], ids=["no text", "a line", "a secret"])
+def test_a_retirement_does_not_repeat_what_is_no_user_name(name: str) -> None:
+    execution = Execution(EXECUTION.arn, {"userName": name})
+    answer = execution.call("retire_old_key", phase="CHECK")
+    assert answer["result"]["userName"] is None
+    sent = json.dumps(answer, ensure_ascii=False)
+    assert sent.encode()
+    assert "(no user named)" in answer["announcement"]["subject"]
+    assert SECRET not in sent
+
+
 class TestSettings:
     @pytest.mark.parametrize("value", [None, "", "ten", "-1", "1.5"])
     def test_a_bad_variable_is_named(

@@ -234,6 +234,23 @@ class TestDeactivate:
         assert account.statuses()[old_key(quiet)] == "Active"
 
 
+class TestWatch:
+    def test_a_secret_that_others_changed_is_no_success(
+        self, account: Account, cut_over: Execution
+    ) -> None:
+        """What the consumers read now is not what was watched."""
+        assert cut_over.rotation is not None
+        past = datetime.now(UTC) - timedelta(days=2)
+        cut_over.rotation["deactivatedAt"] = past.isoformat()
+        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
+        account.version(NAME, "{}", version_id="f" * 32)
+        answer = cut_over.call("check_cutover")
+        assert answer["verdict"] == "SILENT"
+        assert "somebody else changed the secret" in answer["result"]["reason"]
+        assert cut_over.call("reactivate_old_key")["verdict"] == "STAY"
+        assert account.labels()["AWSCURRENT"] == "f" * 32
+
+
 class TestWayBack:
     def test_the_old_key_is_reactivated_and_put_back(
         self, account: Account, cut_over: Execution

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -217,3 +217,43 @@ class TestUnderTheClaim:
             heir.call("take_over")
         assert orphan not in account.statuses()
         assert "CLAIM" not in account.labels()
+
+
+class TestUnfinishedReturn:
+    """A back-out that began days after the rotation: its intent is younger than the new key."""
+
+    @pytest.fixture
+    def restored(self, account: Account, retained: Execution) -> Execution:
+        by = timedelta(days=2)
+        for key in account.statuses():
+            account.moto_key(key).create_date -= by
+        for version in set(account.labels().values()):
+            account.backdate_version(version, by)
+        execution = account.execution(userName="ci", action="BACK_OUT")
+        execution.until("check_request", "take_over", "reactivate_old_key", "prove_old_key")
+        execution.call("restore_old_version")
+        assert execution.rotation is not None
+        account.used(execution.rotation["newAccessKeyId"], datetime.now(UTC))
+        return execution
+
+    def finishes(self, heir: Execution, before: Execution) -> None:
+        assert before.rotation is not None
+        assert heir.until("check_request", "take_over")["verdict"] == "FINISH_BACK_OUT"
+        assert heir.rotation is not None
+        assert heir.rotation["newAccessKeyId"] == before.rotation["newAccessKeyId"]
+
+    def test_the_automatic_back_out_finishes_it(
+        self, account: Account, restored: Execution
+    ) -> None:
+        account.dies(restored)
+        self.finishes(recovery(account, restored), restored)
+
+    def test_so_does_a_person_when_it_had_called_for_attention(
+        self, account: Account, restored: Execution
+    ) -> None:
+        assert restored.rotation is not None
+        long_ago = datetime.now(UTC) - timedelta(days=10)
+        restored.rotation["restoredAt"] = long_ago.isoformat()
+        restored.until("check_return", "decide")
+        account.dies(restored)
+        self.finishes(account.execution(userName="ci", action="BACK_OUT"), restored)

@@ -35,6 +35,11 @@ def born_now(world: World, executions: Executions) -> int:
     return after(world.claim) if fenced else during(world.claim)
 
 
+def intents_put(executions: Executions) -> int:
+    """Return the executions that have put their intent, as bits."""
+    return sum(1 << number for number, each in enumerate(executions) if each.intent is not None)
+
+
 def create_key(world: World, by: int, executions: Executions) -> World:
     """CreateAccessKey. The caller has seen that the user has fewer than two keys."""
     for key in world.keys:
@@ -42,7 +47,8 @@ def create_key(world: World, by: int, executions: Executions) -> World:
             raise Broken(
                 f"two executions create: {by} makes a key while {key.by} works on key {key.id}"
             )
-    made = Key(world.made, True, by, born_now(world, executions), NEVER, False)
+    later = intents_put(executions)
+    made = Key(world.made, True, by, born_now(world, executions), NEVER, False, later)
     return world._replace(keys=(*world.keys, made), made=world.made + 1)
 
 

@@ -63,6 +63,8 @@ def clear_labels(m: Move) -> Iterator[Next]:
 def record_outcome(m: Move) -> Iterator[Next]:
     """handlers/decide.record: the tags."""
     world = m.w._replace(last=m.e)
+    if m.rules.intent_is_the_claimants:
+        world = world._replace(intent=m.e)
     if m.t.reactivated and m.t.seen[2] == m.t.old:
         world = world._replace(record=NONE)
     yield m.writes("records the outcome", f"{m.t.state}: release", world)

@@ -85,7 +85,7 @@ def _seen(state: State, number: int, rules: Rules) -> Seen:
         charge = world.key_in(world.current)
         record = next((k.id for k in world.keys if not k.active and k.id != charge), record)
     return Seen(
-        keys=tuple(key._replace(by=0, stored=False) for key in world.keys),
+        keys=tuple(key._replace(by=min(key.by, 0), stored=False) for key in world.keys),
         labels=(world.current, world.pending, world.backout),
         foreign=world.foreign,
         exposed=world.exposed if rules.exposed_stays else 0,
@@ -196,7 +196,7 @@ def intent(state: State, number: int, found: Answer, rules: Rules, *, issues: bo
         before = tuple(key for key in before if key != found.new)
     took_over = dead is not None and dead.action != RETIRE
     emergency = found.exposed or kind == EMERGENCY
-    return Intent(before, found.old, action, emergency, took_over, chain)
+    return Intent(before, found.old, found.new, action, emergency, took_over, chain)
 
 
 _CONTINUES = frozenset(

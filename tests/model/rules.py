@@ -65,6 +65,9 @@ class Rules:
     mark_takes_nothing: bool = _rule(
         "+", "To mark an exposed key, or to tidy up, no claim is taken that died undecided."
     )
+    intent_is_the_claimants: bool = _rule(
+        "+", "Who decides sees to it that INTENT is on its own intent, not on a late loser's."
+    )
     taken_claim_stays: bool = _rule(
         "+", "A take-over that fails leaves the claim: it alone knows the keys of before."
     )

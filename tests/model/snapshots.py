@@ -15,6 +15,7 @@ from tests.model.state import (
     INTENTS,
     LONG_AGO,
     NONE,
+    PERSON,
     QUIET,
     RUNNING,
     Intent,
@@ -74,8 +75,8 @@ def snapshot_of(seen: Seen, rules: Rules) -> snapshot.World:
     """Return the world as the functions see it, on a time scale with one hour for each claim.
 
     Within a claimant's hour: the intent at 0 minutes, keys of its own at 20, its fenced end at
-    40, what was made after that at 50. IAM's times are coarse, so a key that is older than all
-    of this may well have the very second of the first claim.
+    40, what was made after that at 50. IAM's times are coarse, so a person's key that is older
+    than all of this may well have the very second of the first claim.
     """
     intent = seen.intent
     chain = (*(intent.chain if intent else ()), seen.intent_of)
@@ -121,8 +122,10 @@ def snapshot_of(seen: Seen, rules: Rules) -> snapshot.World:
 def _born(key: Key, chain: tuple[int, ...], rules: Rules) -> datetime:
     if not rules.window:
         return _BASE + (len(chain) - 1) * _HOUR + timedelta(minutes=1)
+    if chain[-1] != NONE and key.later >> chain[-1] & 1 and key.born // 2 not in chain:
+        return _BASE + (len(chain) - 1) * _HOUR + timedelta(minutes=20)  # the newest intent lost
     if key.born == LONG_AGO or key.born // 2 not in chain:
-        return _BASE
+        return _BASE if key.by == PERSON else _BASE - timedelta(days=100)
     minutes = 20 if key.born % 2 == 0 else 50
     return _BASE + chain.index(key.born // 2) * _HOUR + timedelta(minutes=minutes)
 
@@ -137,6 +140,7 @@ def _intent(seen: Seen, intent: Intent, begun: datetime, rules: Rules) -> snapsh
         mode="EMERGENCY" if intent.emergency else "STANDARD",
         keys_before=tuple(map(key_name, intent.before)) if rules.keys_before else (),
         old_key_id=key_name(intent.old) if intent.old != NONE else None,
+        new_key_id=key_name(intent.new) if intent.new != NONE else None,
         created_at=begun,
         took_over=intent.took_over,
         inherited_since=_BASE if inherited else None,

@@ -64,7 +64,7 @@ def _before(world: World) -> tuple[Execution, ...]:
     if world.intent == NONE:
         return ()
     result = BACKED_OUT_RESULT if world.current == 0 else ROTATED
-    intent = Intent((0,), 0, ROTATE, False, False, ())
+    intent = Intent((0,), 0, NONE, ROTATE, False, False, ())
     return (Execution(ROTATE, None, status=FREE, result=result, intent=intent),)
 
 
@@ -105,6 +105,7 @@ _ELSEWHERE = {
     "retire_current": start(BACKED_OUT, RETIRE, ROTATE),
     "own_claim": start(NOTHING, ROTATE, ROTATE, faults=1),
     "alive_keeps_claim": start(STORED, ROTATE, EMERGENCY, slots=1),
+    "intent_is_the_claimants": start(RETAINED, RETIRE, BACK_OUT, ROTATE),
     "mark_takes_nothing": start(BACKED_OUT, ROTATE, EMERGENCY, deaths=1),
 }
 

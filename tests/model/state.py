@@ -44,7 +44,10 @@ def after(execution: int) -> int:
 
 
 class Key(NamedTuple):
-    """One access key: its number, status, creator, time of creation, use, and if it was stored."""
+    """One access key: its number, status, creator, time of creation, use, and if it was stored.
+
+    `later` are the executions, as bits, whose intents are older than the key.
+    """
 
     id: int
     active: bool
@@ -52,6 +55,7 @@ class Key(NamedTuple):
     born: int
     use: int
     stored: bool
+    later: int = 0
 
 
 class Intent(NamedTuple):
@@ -59,6 +63,7 @@ class Intent(NamedTuple):
 
     before: tuple[int, ...]
     old: int
+    new: int
     action: str
     emergency: bool
     took_over: bool

@@ -1,0 +1,34 @@
+"""The policy that a rotation gets when nobody sets anything: the template's own defaults."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from keyturn.policy import settle
+from keyturn.request import TimingRequest
+from keyturn.rotation import Policy
+from keyturn.settings import Settings
+from tools import template
+
+
+@cache
+def _settings() -> Settings:
+    content = template.load()
+    environment = content["Globals"]["Function"]["Environment"]["Variables"]
+    parameters = content["Parameters"]
+
+    def value(setting: object) -> str:
+        if isinstance(setting, dict) and "Ref" in setting:
+            return str(parameters.get(setting["Ref"], {}).get("Default", "")) or "unset"
+        return "unset"  # computed at deployment; no duration is
+
+    return Settings.from_env({name: value(setting) for name, setting in environment.items()})
+
+
+def policy(**changed: int) -> Policy:
+    """Return the template's default policy, with some durations (in seconds) changed.
+
+    >>> policy().watch_seconds == policy(watch_seconds=1).watch_seconds
+    False
+    """
+    return settle(_settings(), {}, TimingRequest()).model_copy(update=changed)
