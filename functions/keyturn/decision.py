@@ -680,6 +680,13 @@ def _undo_published(world: World, ask: Ask, picture: _Picture) -> Decision:
             f"the key {masked(old.id)} is marked as exposed and must never come back; start a "
             "ROTATE to finish the rotation"
         )
+    if picture.current_version and key_of_version(picture.current_version) is None:
+        return _reject(
+            f"AWSCURRENT of {picture.secret.name} is on the version {picture.current_version}, "
+            "which Keyturn did not write: somebody else changed the secret, and this would undo "
+            f"that; both keys stay as they are: put AWSCURRENT where it should be, the old key "
+            f"{masked(old.id)} is in {picture.old_version or 'no version'}"
+        )
     if not old.active and not picture.recorded(old):
         return _reject(
             f"the key {masked(old.id)} is inactive and Keyturn did not deactivate it; if it is "

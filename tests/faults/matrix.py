@@ -15,6 +15,9 @@ READS = ("Get", "List", "Describe")
 # These run again and again; their first two calls of a kind stand for all.
 POLLING = ("CheckPickup", "CheckCutover", "CheckReturn", "CheckHealth")
 
+# Invoked by an EventBridge rule, so not a task that a fault rule of the state machine can strike.
+STARTED_BY_RULE = "keyturn-StartBackOut"
+
 # The faults of one call, as rules without the place where they strike.
 FAULTS: dict[str, FaultRule] = {
     # Every attempt of the SDK fails, so the function does, once.
@@ -97,7 +100,7 @@ def points(journey: str, calls: Iterable[ApiCall]) -> Iterator[Point]:
         number = seen[function, action]
         if number <= 2 or not function.endswith(POLLING):
             yield Point(journey, function, action, number)
-    for function in functions:
+    for function in (name for name in functions if name != STARTED_BY_RULE):
         yield Point(journey, function, "lambda:InvokeFunction", 1)
 
 

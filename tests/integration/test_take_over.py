@@ -182,6 +182,25 @@ class TestTidyUp:
         retire(account, ended_ago=timedelta(seconds=10))
         assert recovery(account, retained).call("check_request")["verdict"] == "SKIP"
 
+    def test_the_claim_of_an_undecided_rotation_is_left_alone(
+        self, account: Account, retained: Execution
+    ) -> None:
+        """Releasing it would lose what it had found, and that it was never decided."""
+        assert retained.rotation is not None
+        old = retained.rotation["oldAccessKeyId"]
+        dead = account.execution(userName="ci", force=True)
+        dead.call("check_request")
+        account.wire.next("DeleteAccessKey", refuses("Throttling"))
+        with pytest.raises(AwsThrottled):
+            dead.call("issue_new_key")
+        account.dies(dead)
+        holder = account.labels()["CLAIM"]
+        execution = account.execution(accessKeyId=old, mode="EMERGENCY")
+        if execution.call("check_request")["verdict"] == "TIDY_UP":
+            assert execution.call("take_over")["verdict"] == "SKIP"
+        assert account.labels()["CLAIM"] == holder
+        assert account.look().exposed_keys == {old}
+
 
 class TestUnderTheClaim:
     """What is decided under a claim that was taken over may differ from what led to it."""

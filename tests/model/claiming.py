@@ -126,6 +126,10 @@ def _may_be_taken(m: Move, status: str) -> bool:
 def put_intent(m: Move) -> Iterator[Next]:
     """claim.take: the intent version. Put again under the same id, the first value stays."""
     at = f"{m.t.state}: claim"
+    stale = m.x.intent is not None and m.x.intent != m.t.planned
+    if stale and m.x.kind != RETIRE and m.rules.intent_as_found:
+        yield m.ends("finds another intent of its own", REJECTED)
+        return
     if m.x.intent is not None:
         yield m.writes("puts its intent again", at, m.w)
         return

@@ -65,6 +65,9 @@ class Rules:
     mark_takes_nothing: bool = _rule(
         "+", "To mark an exposed key, or to tidy up, no claim is taken that died undecided."
     )
+    intent_as_found: bool = _rule(
+        "+", "A claim is not taken with an intent that an earlier try wrote about another world."
+    )
     intent_is_the_claimants: bool = _rule(
         "+", "Who decides sees to it that INTENT is on its own intent, not on a late loser's."
     )

@@ -105,6 +105,7 @@ _ELSEWHERE = {
     "retire_current": start(BACKED_OUT, RETIRE, ROTATE),
     "own_claim": start(NOTHING, ROTATE, ROTATE, faults=1),
     "alive_keeps_claim": start(STORED, ROTATE, EMERGENCY, slots=1),
+    "intent_as_found": start(NOTHING, ROTATE, ROTATE, deaths=1, faults=1),
     "intent_is_the_claimants": start(RETAINED, RETIRE, BACK_OUT, ROTATE),
     "mark_takes_nothing": start(BACKED_OUT, ROTATE, EMERGENCY, deaths=1),
 }

@@ -37,7 +37,8 @@ GOES_ON_IN = {
     "created_not_stored": ("Discard New Key", "", False),
     "stored": ("Discard New Key", "", False),
     "proving": ("Discard New Key", "", False),
-    "way_back_labelled": ("Discard New Key", "", False),
+    # The labels are those of a half-done back-out: the new key goes when it is quiet.
+    "way_back_labelled": ("Wait For Return", "", True),
     "published": ("Reactivate Old Key", "", True),
     "waiting_for_consumers": ("Reactivate Old Key", "", True),
     "deactivation_recorded": ("Reactivate Old Key", "", True),
@@ -278,12 +279,23 @@ def a_consumer_that_stays_on_the_new_key(stack: Stack) -> None:
         ended = stack.rotate(user.name, action="BACK_OUT")
         eventually(lambda: consumer.healthy)
         assert consumer.counts.errors == 0
-    assert_outcome(ended, "BACKED_OUT", user=user.name, reason="still uses the new key")
+    assert_outcome(
+        ended,
+        "NEEDS_ATTENTION",
+        user=user.name,
+        error="BackoutIncomplete",
+        reason="still uses the new key",
+    )
     assert "Deactivate New Key" not in ended.states
     assert stack.keys(user.name) == {user.access_key_id: "Active", new: "Active"}
     labels = stack.labels(user.name)
     assert labels["AWSCURRENT"] == version
-    assert not {"CLAIM", "AWSPENDING", "BACKOUT"} & labels.keys()
+    # The way back stays open: BACK_OUT finishes it once the consumer has moved.
+    assert labels["BACKOUT"] == version
+    assert not {"CLAIM", "AWSPENDING"} & labels.keys()
+    finished = stack.rotate(user.name, action="BACK_OUT")
+    assert_outcome(finished, "BACKED_OUT", user=user.name)
+    assert_back(stack, user, version, new=new)
 
 
 @scenario

@@ -51,7 +51,18 @@ def record(rotation: Rotation, state: SecretState, mark: str) -> None:
     elif Tag.RETAINED_UNTIL in state.tags:
         secrets.untag(state.arn, Tag.RETAINED_UNTIL)
     secrets.tag(state.arn, kept)
+    _keep_own_intent(state, mark)
     claim.release(state, mark)
+
+
+def _keep_own_intent(state: SecretState, mark: str) -> None:
+    """Leave the label INTENT on the last claimant's intent.
+
+    Whoever lost the compare-and-swap has put one, too, which knows nothing of this rotation.
+    """
+    own, newest = intent_version_id(mark), state.version(Label.INTENT)
+    if newest != own and state.version(Label.CLAIM) == own:
+        secrets.move(state.arn, Label.INTENT, to=own, expected=newest)
 
 
 def close(event: Event, rotation: Rotation) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyturn import snapshot
+from keyturn import claim, snapshot
 from keyturn.aws import iam, secrets
 from keyturn.decision import orphans
 from keyturn.entry import Answer, Event, state_function
@@ -42,7 +42,7 @@ def _published(event: Event, rotation: Rotation) -> Answer:
     """Answer how to go on when the publishing took effect after all."""
     if rotation.old_access_key_id is None:
         rotation.ends(Outcome.ISSUED, "issued a first key; the publishing had taken effect")
-        record(rotation, secrets.require(rotation.secret_name), event.mark)
+        record(rotation, claim.required(rotation.secret_name, event.mark), event.mark)
         return close(event, rotation)
     rotation.why = failure_in_words(event.failure) or rotation.why
     return Answer("CUT_OVER" if rotation.old_exposed else "PUBLISHED", rotation)

@@ -29,11 +29,13 @@ def step(event: Event) -> Answer:
         exposed_key_id=rotation.exposed_key_id if rotation.mode == "EMERGENCY" else None,
         recovery_of=rotation.recovery_of,
     )
+    if rotation.tidy_up:
+        return _tidy_up(event, rotation, world, ask)
     if not world.holding:
         decision = decide(world, ask, rotation.policy)
-        if decision.step in _NOT_FROM_HERE or (rotation.tidy_up and decision.step is not Step.SKIP):
+        if decision.step in _NOT_FROM_HERE:
             raise RequestRejected(f"the world changed while this began: {decision.reason}")
-        if decision.step is Step.SKIP and not rotation.tidy_up:
+        if decision.step is Step.SKIP:
             return _skip(event, rotation, decision.reason)
         claim.take(
             world,
@@ -45,10 +47,6 @@ def step(event: Event) -> Answer:
         )
         world = snapshot.look(rotation.user_name, settings, mark=event.mark)
     state = claim.required(rotation.secret_name, event.mark)
-    if rotation.tidy_up:
-        # Decided without a claim, so under this one nothing is done but taking it off.
-        claim.release(state, event.mark)
-        return _skip(event, rotation, rotation.why)
     decision = decide(world, ask, rotation.policy)
     if decision.step is Step.ISSUE:
         return Answer("ISSUE", rotation)  # Issue New Key decides again, under this same claim
@@ -61,6 +59,31 @@ def step(event: Event) -> Answer:
         claim.release(state, event.mark)
         return _skip(event, rotation, decision.reason)
     return Answer(decision.step.value, rotation, wait_seconds=_set_up(rotation, decision, world))
+
+
+def _tidy_up(event: Event, rotation: Rotation, world: World, ask: Ask) -> Answer:
+    """Take a dead retirement's claim off; nothing else, because a SKIP was decided without it.
+
+    Any other dead claim is left alone: it says that a rotation was never decided, and what was
+    there before it.
+    """
+    if not world.holding:
+        decision = decide(world, ask, rotation.policy)
+        if decision.step is not Step.SKIP:
+            raise RequestRejected(f"the world changed while this began: {decision.reason}")
+    if world.claim is not None and world.claim.retired_until(world.now):
+        claim.take(
+            world,
+            ask,
+            Decision(Step.SKIP, rotation.why),
+            name=rotation.secret_name,
+            execution_arn=event.arn,
+            mark=event.mark,
+        )
+        claim.release(claim.required(rotation.secret_name, event.mark), event.mark)
+    elif world.holding and world.secret is not None:
+        claim.release(world.secret, event.mark)  # an earlier try got as far as that
+    return _skip(event, rotation, rotation.why)
 
 
 def _skip(event: Event, rotation: Rotation, reason: str) -> Answer:
