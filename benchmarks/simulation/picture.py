@@ -16,7 +16,7 @@ _INK, _SOFT, _RULE, _PAPER = "#1f2933", "#5f6c7b", "#d9dfe5", "#ffffff"
 # What ended the worst cut-off of a rotation, worst first.
 _ENDS = (
     ("nobody", "until a person comes", "#a4243b"),
-    ("restart", "until its next restart, days later", "#e07a3f"),
+    ("restart", "until its next restart", "#e07a3f"),
     ("itself", "until it read again by itself", "#f2c879"),
     ("watch", "until the watch reversed it", "#3d8c7d"),
 )
@@ -31,8 +31,9 @@ def draw(results: Results) -> str:
     matrix = list(_matrix(results, matrix_top))
     height = matrix_top + 30 + _CELL_HEIGHT * len(SHARES) + 44
     told = (
-        f"{results.rotations:,} simulated rotations by each rule, seed {results.seed}; "
-        "the population is made up, see the text"
+        f"{results.rotations:,} simulated rotations by each rule"
+        + (f", {results.swept_rotations:,} with an alarm" if BEST in results.swept else "")
+        + f", seed {results.seed}; the population is made up, see the text"
     )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '

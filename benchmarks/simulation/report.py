@@ -97,8 +97,8 @@ def worst_table(results: Results) -> Table:
     """Return what ended the worst cut-off of each rotation."""
     names = {
         "watch": "reversed by the watch",
-        "itself": "the consumer read again, seconds to hours later",
-        "restart": "its next restart, days later",
+        "itself": "the consumer, which read again by itself",
+        "restart": "its next restart, hours to weeks later",
         "nobody": "nothing: until a person comes",
     }
     rows = [["the worst cut-off of a rotation was ended by", *results.rules]]

@@ -13,7 +13,7 @@ from keyturn.decision import Ask, Decision, Step, orphans
 from keyturn.errors import ClaimLost, RequestRejected
 from keyturn.identifiers import intent_version_id
 from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
-from keyturn.snapshot import IntentRecord
+from keyturn.snapshot import IntentRecord, read_intent
 from keyturn.world import ClaimantState, Label, SecretState, Tag, World
 
 _CONTINUES = frozenset(
@@ -59,6 +59,7 @@ def take(
     secrets.put(
         name, version, _record(world, ask, decision, execution_arn, action).text(), Label.INTENT
     )
+    _assert_inherits(world, name, version)
     dead = world.claim.version_id if world.claim else None
     if not secrets.move(name, Label.CLAIM, to=version, expected=dead):
         raise RequestRejected(
@@ -89,6 +90,22 @@ def _assert_free(world: World) -> None:
         raise RequestRejected(
             f"the claim on {world.user_name} is held by {claim.execution_arn}: {why}; start again "
             "when it is over"
+        )
+
+
+def _assert_inherits(world: World, name: str, version: str) -> None:
+    """Raise when a dead claim would be taken over with an intent that knows nothing of it.
+
+    An intent keeps its first value: one that an earlier try put before that claim was there would
+    lose what the dead claimant had found, and with it the key that it may have created.
+    """
+    if world.claim is None or world.holding or world.claim.intent is None:
+        return
+    stored = read_intent(name, version)
+    if stored is None or stored.inherited_since is None:
+        raise RequestRejected(
+            f"{world.claim.execution_arn} took the claim on {world.user_name} and ended while this "
+            "execution began; start again"
         )
 
 

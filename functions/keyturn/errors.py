@@ -48,6 +48,10 @@ class AwsThrottled(KeyturnError):
     """AWS asked for fewer calls, answered with a 5xx, or did not answer: worth another try."""
 
 
+class AnswerLost(AwsThrottled):
+    """CreateAccessKey was not answered: it may still create, so trying again has to wait."""
+
+
 class AwsRefused(KeyturnError):
     """AWS refused a call for good (denied, invalid, missing); the code and message are kept."""
 

@@ -111,6 +111,8 @@ class Observations(Carried):
     """The latest use of the new key by somebody else than our own probe."""
     old_use: Use | None = None
     new_use: Use | None = None
+    new_read_at: AwareDatetime | None = None
+    """When the old key last read a secret while the new key was in it: somebody has the new key."""
     looked_at: AwareDatetime | None = None
     longest_interval_seconds: int = 0
     """The longest silence of either key, between two uses, that this rotation has seen."""

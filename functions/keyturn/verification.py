@@ -91,6 +91,8 @@ def observe(rotation: Rotation, look: Look) -> Observations:
             seen.longest_interval_seconds = max(seen.longest_interval_seconds, seconds)
     if look.old:
         seen.old_use = Use.of(look.old.last_use)
+    if before and before.service == "secretsmanager" and _while_published(before.at, rotation):
+        seen.new_read_at = before.at
     if look.new:
         seen.new_use = Use.of(look.new.last_use)
         if is_consumer_use(look.new.last_use, rotation):
@@ -288,17 +290,21 @@ def judge_return(rotation: Rotation, look: Look) -> Finding:
     )
 
 
-def _read_unused(rotation: Rotation) -> bool:
-    """Whether the last sign of the old key is a read of the secret while the new key was in it.
+def _while_published(at: datetime, rotation: Rotation) -> bool:
+    published, restored = rotation.published_at, rotation.restored_at
+    return published is not None and published < at and (restored is None or at < restored)
 
-    Nobody has used the new key, nor the old one since: whoever read it is dormant and holds it.
+
+def _read_unused(rotation: Rotation) -> bool:
+    """Whether somebody read the new key, never used it, and has not been seen since.
+
+    Whoever did is dormant and holds it. A use of the old key after the return is a consumer that
+    is back; our own probe of the old key comes before the return.
     """
-    seen, use = rotation.seen, rotation.seen.old_use
-    return (
-        seen.consumer_use is None
-        and use is not None
-        and use.service == "secretsmanager"
-        and rotation.published_at is not None
+    seen = rotation.seen
+    returned = (
+        seen.old_use is not None
         and rotation.restored_at is not None
-        and rotation.published_at < use.at < rotation.restored_at
+        and seen.old_use.at > rotation.restored_at
     )
+    return seen.new_read_at is not None and seen.consumer_use is None and not returned

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from localaws.model import FaultRule
 from tests.faults.journeys import JOURNEYS, Journey, Traveller
-from tests.faults.matrix import Point
+from tests.faults.matrix import AGAIN_FAULTS, Point
 from tests.faults.runner import INTERFERED, Case
 from tests.scenarios import recovery_of, stop
 from tests.support import Stack
@@ -33,16 +33,18 @@ def matrix(points: Iterable[Point]) -> Iterator[Case]:
     """One case for each fault of each point.
 
     The same call of a function occurs on several journeys. Every fault strikes it on the first
-    one; on the others only the calls that change something are struck again.
+    one; on the others only the calls that change something are struck again, by fewer.
     """
     seen: set[tuple[str, str, int]] = set()
     for point in points:
         place = (point.function, point.action, point.nth)
-        if place in seen and (point.reads or point.action == "lambda:InvokeFunction"):
+        again = place in seen
+        if again and (point.reads or point.action == "lambda:InvokeFunction"):
             continue
         seen.add(place)
         for fault in point.faults:
-            yield _struck(point, fault)
+            if not again or fault in AGAIN_FAULTS:
+                yield _struck(point, fault)
 
 
 def _struck(point: Point, fault: str) -> Case:

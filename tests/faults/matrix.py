@@ -37,6 +37,8 @@ WRITE_FAULTS = tuple(FAULTS)
 # for every read alike: the first one of a function stands for the others.
 READ_FAULTS = ("error before", "refused", "throttled", "killed")
 FIRST_READ_FAULTS = (*READ_FAULTS, "lost answer", "timed out")
+# Where a call that changes something was struck by all of them on another journey already.
+AGAIN_FAULTS = ("error before", "answers lost", "killed", "late")
 # The probe signs with the user's key, so no worker can be found behind it.
 PROBE_FAULTS = ("error before", "refused", "lost answer", "throttled", "late")
 # A task of the state machine as a whole: the invocation of a function, or an SDK integration.
@@ -77,7 +79,8 @@ class Point:
             action=self.action,
             user=user,
             function=self.function or None,
-            nth=self.nth,
+            # The first StartExecution for a user is the test's own.
+            nth=self.nth + (self.action == "states:StartExecution" and not self.function),
         )
 
     def __str__(self) -> str:

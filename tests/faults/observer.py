@@ -83,13 +83,19 @@ def violations(seen: Observed) -> list[str]:
 
 
 def _current_key_active(seen: Observed) -> Iterator[str]:
-    """The user always has an active key whose secret is in AWSCURRENT, a person's act apart."""
+    """The user always has an active key whose secret is in AWSCURRENT, a person's act apart.
+
+    An exposed key is deactivated even when no other one could be published; what the result has
+    to say then is checked at rest.
+    """
     broken_by_person = False
     published = False
     for change in seen.changes:
         current = change.current
         published = published or current is not None
-        fine = current is not None and change.keys.get(current) == "Active"
+        fine = current in seen.exposed or (
+            current is not None and change.keys.get(current) == "Active"
+        )
         if fine or not published:
             broken_by_person = False
             continue
@@ -196,6 +202,8 @@ def _at_rest(seen: Observed, number: int, at: float) -> Iterator[str]:
     attention = last is not None and last.outcome == "NEEDS_ATTENTION"
     if len(active) > 1 and not attention and not seen.interfered:
         yield f"at rest {len(active)} keys are active and the last word is {_told(last)}"
+    if world.current in seen.exposed and world.current not in active and not attention:
+        yield f"at rest the key in charge is exposed and inactive, the last word is {_told(last)}"
     if last is not None:
         yield from _agrees(last, world)
 

@@ -144,6 +144,21 @@ class TestTakingOver:
         assert written["inheritedSince"] is not None
         assert written["inheritedUntil"] is not None
 
+    def test_an_intent_from_before_the_dead_owner_inherits_nothing_and_takes_nothing(
+        self, account: Account
+    ) -> None:
+        """Else the key that the dead owner created would be nobody's."""
+        account.rotatable()
+        dead, heir = account.execution(), account.execution()
+        before = account.look(heir.mark)
+        take(account.look(), dead)
+        with pytest.raises(RequestRejected):
+            take(before, heir)  # puts its intent, and finds the claim taken
+        account.dies(dead)
+        with pytest.raises(RequestRejected, match="start again"):
+            take(account.look(heir.mark), heir)
+        assert account.labels()["CLAIM"] == version(dead)
+
     def test_of_two_heirs_one_wins(self, account: Account) -> None:
         account.rotatable()
         dead, first, second = account.execution(), account.execution(), account.execution()

@@ -203,9 +203,9 @@ def take_over_look(m: Move) -> Iterator[Next]:
 
 
 def _may_be_tidied(m: Move) -> bool:
-    """A claim that died undecided is not taken for the sake of a mark: that would release it."""
+    """handlers/take_over._tidy_up: for a mark no claim is needed, only to take a dead one off."""
     holder = m.state.executions[m.w.claim] if m.w.claim != NONE else None
-    return holder is None or (holder.intent is not None and holder.intent.action == RETIRE)
+    return holder is not None and holder.intent is not None and holder.intent.action == RETIRE
 
 
 @step("Take Over: look again")

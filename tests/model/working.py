@@ -190,6 +190,10 @@ def check_cutover(m: Move) -> Iterator[Next]:
     if not m.w.is_active(m.t.new):
         yield m.enters("finds the new key gone", goes_back, out=bad)
         return
+    if m.w.current != m.t.new_version:
+        silent = not m.t.exposed
+        yield m.enters("finds AWSCURRENT moved", goes_back, out=bad, silent=silent)
+        return
     yield m.enters("sees the cutover healthy", DECIDE, m.w.used(m.t.new, BUSY), out=ROTATED)
     yield m.enters("sees a consumer hurt", goes_back, m.w.used(m.t.old, BUSY), out=bad)
     yield m.enters("sees nothing to the end", goes_back, out=bad, silent=not m.t.exposed)

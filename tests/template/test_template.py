@@ -40,10 +40,10 @@ PARAMETERS = {
     "ManagedTagValue": "",
     "ManagedUserPath": "/",
     "PickupTimeoutSeconds": 604800,
-    "QuietPeriodSeconds": 93600,
-    "LastUsedCoarsenessSeconds": 900,
+    "QuietPeriodSeconds": 266400,
+    "LastUsedCoarsenessSeconds": 960,
     "LastUsedLagSeconds": 14400,
-    "WatchSeconds": 108000,
+    "WatchSeconds": 280800,
     "BackoutGraceSeconds": 3600,
     "RetentionSeconds": 604800,
     "PollMinSeconds": 300,
@@ -625,11 +625,12 @@ def test_the_event_of_an_aborted_execution_starts_its_back_out(
         return True
 
     monkeypatch.setattr(executions, "start", start)
-    monkeypatch.setenv("ROTATE_KEY_STATE_MACHINE_ARN", "the-machine")
     aborted = event("execution_aborted")
+    rotate_key = aborted["detail"]["stateMachineArn"]
+    monkeypatch.setenv("ROTATE_KEY_STATE_MACHINE_ARN", rotate_key)
     start_back_out.run(aborted)
     ((machine, _, given),) = started
-    assert machine == "the-machine"
+    assert machine == rotate_key
     request = parse_rotate_request(given)
     assert (request.user_name, request.action) == ("ci-deployer", "BACK_OUT")
     assert request.recovery is not None

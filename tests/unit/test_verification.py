@@ -329,14 +329,16 @@ def test_the_silence_of_a_consumer_that_moves_counts_as_an_interval() -> None:
 
 
 def test_a_key_that_was_read_and_not_used_stays_after_a_back_out() -> None:
-    def returned(**fields: object) -> Rotation:
-        return returning(SETTLED, published_at=ago(2 * SETTLED), **fields)
-
     quiet = unused(K2, 650_000)
-    held = Look(NOW, used(K1, 1.5 * SETTLED, "secretsmanager"), quiet)
-    assert judge_return(looked(returned(), held), held).verdict is Verdict.ATTENTION
+    begun = rotation(published_at=ago(2 * SETTLED))
+    reading = Look(ago(1.4 * SETTLED), used(K1, 1.5 * SETTLED, "secretsmanager"), quiet)
+    read = looked(begun, reading)
+    read.restored_at = ago(SETTLED)
+    # Our own probe of the old key, before the return, is the last use of it that shows.
+    held = Look(NOW, used(K1, SETTLED + 10, "sts"), quiet)
+    assert judge_return(looked(read, held), held).verdict is Verdict.ATTENTION
     back = Look(NOW, used(K1, 60, "secretsmanager"), quiet)
-    assert judge_return(looked(returned(), back), back).verdict is Verdict.GO_ON
+    assert judge_return(looked(read, back), back).verdict is Verdict.GO_ON
 
 
 def test_a_job_that_only_reads_its_secret_is_told_why_it_was_not_seen() -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
 from keyturn import fence
 from keyturn.aws import calls
-from keyturn.errors import RequestRejected
+from keyturn.errors import AnswerLost, RequestRejected
 from keyturn.identifiers import masked
 from keyturn.world import Key, LastUse
 
@@ -155,10 +155,18 @@ def _exists(user_name: str, key_id: str) -> bool:
 
 
 def create_key(user_name: str) -> NewKey:
-    """Create an access key; never repeated, because a lost answer leaves a key behind."""
+    """Create an access key; never repeated, because a lost answer leaves a key behind.
+
+    Raises:
+        AnswerLost: no answer; the key may be there, or come yet.
+        AwsThrottled, AwsRefused: as any call.
+    """
     fence.may_change()
     with calls.translated("iam:CreateAccessKey"):
-        made = calls.iam_once().create_access_key(UserName=user_name)["AccessKey"]
+        try:
+            made = calls.iam_once().create_access_key(UserName=user_name)["AccessKey"]
+        except BotoCoreError as error:
+            raise AnswerLost(f"iam:CreateAccessKey: no answer ({type(error).__name__})") from None
     return NewKey(
         id=made["AccessKeyId"],
         secret=SecretStr(made["SecretAccessKey"]),
