@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localaws.model import FaultRule
 from tests.faults.journeys import JOURNEYS, Journey, Traveller
-from tests.faults.matrix import AGAIN_FAULTS, Point
+from tests.faults.matrix import AGAIN_FAULTS, FAULTS, Point
 from tests.faults.runner import INTERFERED, Case
 from tests.scenarios import recovery_of, stop
 from tests.support import Stack
@@ -23,7 +23,26 @@ def _start(on: Traveller) -> None:
     on.running = on.stack.start(on.user.name)
 
 
+def _start_retiring(on: Traveller) -> None:
+    on.running = on.stack.start(on.user.name, timing={"retentionSeconds": 1})
+
+
+def _start_back_out(on: Traveller) -> None:
+    on.running = on.stack.start(on.user.name, action="BACK_OUT")
+
+
+def _start_emergency(on: Traveller) -> None:
+    on.running = on.stack.start(mode="EMERGENCY", accessKeyId=on.user.access_key_id)
+
+
 PLAIN = Journey("rotation", "ROTATED", _start)
+RETIRING = Journey("rotation", "ROTATED", _start_retiring)
+BY_HAND = Journey(
+    "back-out by hand",
+    "BACKED_OUT",
+    _start_back_out,
+    prepare=JOURNEYS["back-out by hand"].prepare,
+)
 
 
 # --- the matrix ----------------------------------------------------------------------------------
@@ -91,7 +110,7 @@ def stops(stack: Stack) -> Iterator[Case]:
         )
 
 
-# States that only a fault leads to, and what follows the decision.
+# States of other journeys, and those that only a fault leads to: `stops_off_the_way` has them.
 _NOT_ON_A_JOURNEY = {
     "Wait To Take Over Again",
     "Wait Before Discarding",
@@ -152,6 +171,91 @@ def _stopping_in(state: str) -> Step:
         stop(on.stack, on.running)
 
     return stop_there
+
+
+def stops_off_the_way() -> Iterator[Case]:
+    """StopExecution where a rotation comes only by a fault, by hand, or after its decision."""
+    refused = "refused"
+    for state, action in (
+        ("Announce Outcome", "events:PutEvents"),
+        ("Tell People", "sns:Publish"),
+        ("Start Retirement", "states:StartExecution"),
+    ):
+        yield _stopped(state, RETIRING, _delaying(action))
+    for state, function in (
+        ("Stop Claimant", "StopClaimant"),
+        ("Wait Out The Claimant", ""),
+        ("Take Over", "TakeOver"),
+    ):
+        yield _stopped(state, BY_HAND, _holding(function) if function else _nothing)
+    yield _stopped(
+        "Discard New Key", PLAIN, _failing("PublishNewKey", refused), _holding("DiscardNewKey")
+    )
+    yield _stopped("Wait Before Discarding", PLAIN, _failing("PublishNewKey"))
+    yield _stopped("Wait Out Own Calls", PLAIN, _failing("CheckCutover"))
+    yield _stopped("Wait To Decide Again", PLAIN, _failing("Decide"))
+    hurt = Journey("back-out", "BACKED_OUT", _start, prepare=HURT.prepare, hurt=True)
+    yield _stopped("Wait To Retry Back-Out", hurt, _failing("ReactivateOldKey"))
+    yield _stopped("Wait To Take Over Again", BY_HAND, _failing("TakeOver"))
+    yield _stopped(
+        "Deactivate Exposed Key",
+        Journey("emergency", "ROTATED", _start_emergency, emergency=True),
+        _failing("IssueNewKey", refused),
+        _holding("DeactivateKey"),
+    )
+
+
+def _stopped(state: str, journey: Journey, *disturbances: Step) -> Case:
+    def disturb(on: Traveller) -> None:
+        for step in disturbances:
+            step(on)
+
+    def stop_there(on: Traveller) -> None:
+        _stopping_in(state)(on)
+        on.stack.aws.control.clear_faults(user=on.user.name)
+        if state == "Stop Claimant":
+            # The rotation that was to be stopped may go on waiting: the person tries again.
+            on.stack.start(on.user.name, action="BACK_OUT")
+
+    return Case(f"stopped in {state}", "stopped", journey, disturb=disturb, meanwhile=stop_there)
+
+
+def _nothing(_: Traveller) -> None:
+    """Disturb nothing."""
+
+
+def _failing(function: str, fault: str = "error before") -> Step:
+    """Every call of a function to Secrets Manager's DescribeSecret fails until cleared."""
+
+    def fail(on: Traveller) -> None:
+        on.stack.aws.control.inject(
+            replace(
+                FAULTS[fault],
+                action="secretsmanager:DescribeSecret",
+                user=on.user.name,
+                function=function,
+                count=1_000,
+            )
+        )
+
+    return fail
+
+
+def _delaying(action: str) -> Step:
+    """Hold an SDK integration; the first StartExecution for a user is the test's own."""
+
+    def delay(on: Traveller) -> None:
+        on.stack.aws.control.inject(
+            FaultRule(
+                action=action,
+                kind="delay",
+                delay_seconds=HELD_SECONDS,
+                user=on.user.name,
+                nth=2 if action == "states:StartExecution" else 1,
+            )
+        )
+
+    return delay
 
 
 # --- several executions at the same moment -------------------------------------------------------
@@ -444,4 +548,10 @@ def _stopping_the_recovery_in(state: str) -> Step:
 
 def others(stack: Stack) -> list[Case]:
     """Every case that is not in the matrix."""
-    return [*stops(stack), *deaths_of_recoveries(), *races(), *interferences()]
+    return [
+        *stops(stack),
+        *stops_off_the_way(),
+        *deaths_of_recoveries(),
+        *races(),
+        *interferences(),
+    ]

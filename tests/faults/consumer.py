@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -92,7 +93,8 @@ def _main(pipe: Connection, endpoint: str, secret_name: str) -> None:
     while not pipe.poll(INTERVAL_SECONDS):
         consumer.turn()
     report = consumer.report
-    pipe.send((report.calls, report.reread, report.failed))
+    with suppress(BrokenPipeError):  # whoever started it is gone
+        pipe.send((report.calls, report.reread, report.failed))
 
 
 class _Consumer:

@@ -53,9 +53,13 @@ class Executions:
         events.put_targets(Rule="faults-status", Targets=[{"Id": "queue", "Arn": arn}])
         return str(made["QueueUrl"])
 
+    def give_up(self) -> None:
+        """Let everybody who waits for a rest fail now."""
+        self._done.set()
+
     def close(self) -> None:
         """Stop following."""
-        self._done.set()
+        self.give_up()
         self._thread.join(timeout=30)
 
     def owns(self, key_id: str, user: str) -> None:
@@ -97,7 +101,7 @@ class Executions:
         while time.monotonic() < ends:
             if self._at_rest(user, since):
                 return True
-            self._done.wait(0.3)
+            assert not self._done.wait(0.3), "given up"
         return False
 
     def _at_rest(self, user: str, since: float) -> bool:

@@ -85,7 +85,8 @@ class Runner:
             since[on.user.name] = time.time()
 
         noted = [Case(case.name, case.kind, case.journey, disturb=note) for case in cases]
-        for result in self.run(noted, at_once=len(noted)):
+        results = list(self.run(noted, at_once=len(noted)))
+        for result in sorted(results, key=lambda result: noted.index(result.case)):
             journey = result.case.journey
             assert not result.violations, f"{result.case.name}: {result.violations}"
             assert result.end == journey.ends, f"{result.case.name} ends {result.end}"
@@ -95,10 +96,16 @@ class Runner:
 
     def run(self, cases: Iterable[Case], *, at_once: int) -> Iterator[Result]:
         """Run cases side by side; yields results as they come."""
-        with ThreadPoolExecutor(at_once) as pool:
-            futures = [pool.submit(self._guarded, case) for case in cases]
+        pool = ThreadPoolExecutor(at_once)
+        futures = [pool.submit(self._guarded, case) for case in cases]
+        try:
             for future in as_completed(futures):
                 yield future.result()
+        except BaseException:  # Ctrl-C, or the caller has seen enough: nobody waits for the rest
+            self.executions.give_up()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _guarded(self, case: Case) -> Result:
         """Run a case; whatever goes wrong with it is a violation of this case alone."""
