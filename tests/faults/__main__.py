@@ -69,8 +69,9 @@ def deployed() -> Iterator[Stack]:
 def every_case(runner: Runner, *, sample: int | None, seed: int) -> list[Case]:
     """All cases, or a random sample of the matrix beside all that are not in it."""
     cases = list(matrix(runner.record(JOURNEYS.values())))
-    if sample is not None:
-        cases = random.Random(seed).sample(cases, min(sample, len(cases)))  # noqa: S311
+    if sample is not None and sample < len(cases):
+        runner.drawn_from = len(cases)
+        cases = random.Random(seed).sample(cases, sample)  # noqa: S311
     return [*others(runner.stack), *cases]
 
 
@@ -140,6 +141,7 @@ def main(arguments: list[str]) -> int:
                     lines.write(json.dumps(_plain(result)) + "\n")
             tell(console, len(results), len(cases), began, result)
         leaks = sorted(set(stack.sweep().finds))
+        drawn_from = runner.drawn_from
     seconds = time.monotonic() - began
     console.print(table(results, seconds))
     for leak in leaks:
@@ -152,7 +154,18 @@ def main(arguments: list[str]) -> int:
     violated = sum(len(result.violations) for result in results) + len(leaks)
     console.print(f"faults: cases={len(results)} violations={violated}", highlight=False)
     if given.write_docs:
-        write(rows(results), COLUMNS, seconds=seconds, violated=violated, at_once=given.at_once)
+        how = "make faults ARGS=--write-docs"
+        if drawn_from:
+            how = f'make faults ARGS="--sample {given.sample} --seed {given.seed} --write-docs"'
+        write(
+            rows(results),
+            COLUMNS,
+            how=how,
+            drawn=f"{given.sample} of the {drawn_from} of the matrix, " if drawn_from else "",
+            seconds=seconds,
+            violated=violated,
+            at_once=given.at_once,
+        )
     return 1 if violated else 0
 
 

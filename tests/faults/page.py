@@ -15,6 +15,8 @@ def write(
     rows: Sequence[Sequence[str]],
     columns: Sequence[str],
     *,
+    how: str,
+    drawn: str,
     seconds: float,
     violated: int,
     at_once: int,
@@ -26,7 +28,7 @@ def write(
     PAGE.write_text(f"{before}{BEGIN}\n{_table(rows, columns)}\n")
     with PAGE.open("a") as page:
         page.write(
-            f"\nMade by `make faults ARGS=--write-docs` in {seconds:.0f} seconds, "
+            f"\nMade by `{how}` in {seconds:.0f} seconds: {drawn}"
             f"{at_once} cases at once, on {os.cpu_count()} cores with Python "
             f"{platform.python_version()}. Violations: {violated}.\n{END}{after}"
         )

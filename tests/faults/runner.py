@@ -70,6 +70,8 @@ class Runner:
         self.stack = stack
         self.executions = Executions(stack)
         self.health = Health(stack)
+        self.drawn_from = 0
+        """How many cases the matrix has, when only a part of them is run."""
 
     def close(self) -> None:
         """Stop what runs in this process."""
