@@ -126,7 +126,9 @@ class Calls:
         if self.skipped:
             return NEVER
         if self.days == "weekdays":
-            gap += 2 * DAY
+            # A run a little before midnight can fall on Saturday, and is left out then.
+            crosses = self.beat.phase % DAY + self.beat.jitter >= DAY
+            gap += (3 if crosses else 2) * DAY
         elif self.days == "office":
             gap += 2 * DAY + (DAY - CLOSES) + OPENS
         return gap + sum(end - start for start, end in self.outages)

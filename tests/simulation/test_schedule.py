@@ -18,6 +18,10 @@ SCHEDULES = {
     "weekday runs": Calls(
         Beat(DAY, 22 * HOUR, HOUR, SALT), duration=HOUR, gap=600, days="weekdays"
     ),
+    # The run of Friday can fall on Saturday, and is left out then.
+    "weekday runs near midnight": Calls(
+        Beat(DAY, 23.5 * HOUR, HOUR, SALT), duration=HOUR, gap=600, days="weekdays"
+    ),
     "skipped runs": Calls(Beat(DAY, 5 * HOUR, 0, SALT), duration=HOUR, gap=900, skipped=0.4),
     "office hours": Calls(Beat(10 * MINUTE, 0, 9 * MINUTE, SALT), days="office"),
     "with outages": Calls(
