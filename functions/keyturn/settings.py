@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from keyturn.errors import SettingMissing
 
 # A changing call may begin this long after its state was entered. It is shorter than the default
-# FenceSeconds by more than the longest single AWS call, so that a call begun in time has taken
-# effect, or never will, when somebody else may take over.
+# FenceSeconds by the timeout of the functions that change something, so that a call begun in time
+# has ended with its invocation when somebody else may take over.
 CHANGE_BUDGET_SECONDS = 90
 
 # A claim whose execution cannot be looked up is taken over only when it is this old.
