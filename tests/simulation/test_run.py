@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulation.clock import DAY
+from benchmarks.simulation.clock import DAY, HOUR
 from benchmarks.simulation.population import Kind
 from benchmarks.simulation.runner import Tallies, run
 from benchmarks.simulation.tally import Tally, merged, percentile
@@ -82,8 +82,11 @@ def test_a_longer_quiet_period_sees_what_is_rarer() -> None:
 
 def test_a_rule_that_leaves_out_coarseness_and_lag_cuts_consumers_off() -> None:
     # So that the tests above can fail: the same simulation finds the mistake.
-    mistaken = Variant(changed={"coarseness_seconds": 0, "lag_seconds": 0})
+    # A quiet period near the stragglers' own interval shows it in few rotations.
+    quiet = {"quiet_period_seconds": round(26 * HOUR)}
+    mistaken = Variant(changed={"coarseness_seconds": 0, "lag_seconds": 0, **quiet})
     assert few(mistaken, Kind.STRAGGLER).within > 0
+    assert few(Variant(changed=quiet), Kind.STRAGGLER).within == 0
     assert few(Variant(), Kind.STRAGGLER).within == 0
 
 
