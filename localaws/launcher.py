@@ -286,6 +286,8 @@ def until_signalled() -> Iterator[None]:
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, leave)
+    # SIGINT too: started in the background of a script, a process inherits that it is ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
     with contextlib.suppress(KeyboardInterrupt):
         yield
