@@ -6,13 +6,10 @@ which Secrets Manager refuses while another version has it. Removing the label i
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from keyturn.aws import iam, secrets
 from keyturn.decision import Ask, Decision, Step, orphans
 from keyturn.errors import ClaimLost, RequestRejected
 from keyturn.identifiers import intent_version_id
-from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
 from keyturn.snapshot import IntentRecord, read_intent
 from keyturn.world import ClaimantState, Label, SecretState, Tag, World
 
@@ -77,18 +74,14 @@ def _assert_free(world: World) -> None:
     claim = world.claim
     if claim is None or world.holding:
         return
-    if claim.state is ClaimantState.DEAD:
-        free = claim.free_at is None or world.now >= claim.free_at
-        why = f"it has just ended and its last call may still take effect (until {claim.free_at})"
-    elif claim.state is ClaimantState.UNKNOWN:
-        age = world.now - claim.intent.created_at if claim.intent else timedelta()
-        free = age.total_seconds() > UNKNOWN_CLAIMANT_SECONDS
-        why = "its state cannot be looked up"
-    else:
-        free, why = False, "it is running"
-    if not free:
+    if not claim.is_free(world.now):
+        why = {
+            ClaimantState.RUNNING: "which is running",
+            ClaimantState.DEAD: "whose last call may still take effect",
+            ClaimantState.UNKNOWN: "which cannot be looked up",
+        }[claim.state]
         raise RequestRejected(
-            f"the claim on {world.user_name} is held by {claim.execution_arn}: {why}; start again "
+            f"the claim on {world.user_name} is held by {claim.execution_arn}, {why}; start again "
             "when it is over"
         )
 

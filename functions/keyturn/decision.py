@@ -13,7 +13,6 @@ from enum import StrEnum
 from keyturn.identifiers import is_intent, key_of_version, mark_of_version, masked
 from keyturn.request import Action, Mode
 from keyturn.rotation import Policy
-from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
 from keyturn.world import ClaimantState, Intent, Key, Label, SecretState, Tag, World
 
 
@@ -233,8 +232,7 @@ def _unknown_claim(world: World) -> Decision | None:
             f"the label CLAIM is on version {claim.version_id}, which Keyturn did not write; "
             "find out who put it there and remove it"
         )
-    age = (world.now - claim.intent.created_at).total_seconds()
-    if age > UNKNOWN_CLAIMANT_SECONDS:
+    if claim.is_free(world.now):
         return None
     return _reject(
         f"the claim is held by {claim.execution_arn}, whose state cannot be looked up; unknown "
@@ -518,13 +516,15 @@ def _start(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decisio
 
 def _something_else_in_charge(picture: _Picture) -> Decision | None:
     version = picture.current_version
-    if version is None or is_intent(version) or picture.current_id is not None:
+    if version is None or is_intent(version) or key_of_version(version):
+        return None  # nothing that consumers read, or what Keyturn wrote
+    if picture.current is not None:
         return None
     assert picture.secret is not None  # noqa: S101 - it has a version
     return _reject(
-        f"AWSCURRENT of {picture.secret.name} holds something else than an access key, and whoever "
-        "reads it could not be taken back to it; find out what it is, then remove it, or start "
-        "with force to put the key in its place"
+        f"AWSCURRENT of {picture.secret.name} holds something else than an access key of the user, "
+        "and whoever reads it could not be taken back to it; find out what it is, then remove it, "
+        "or start with force to put the key in its place"
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from keyturn.identifiers import key_of_version
+from keyturn.settings import UNKNOWN_CLAIMANT_SECONDS
 
 
 class Label(StrEnum):
@@ -107,10 +108,17 @@ class Claim:
         retirement = self.intent is not None and self.intent.action == "RETIRE"
         return retirement and self.state is not ClaimantState.RUNNING
 
-    def retired_until(self, now: datetime) -> bool:
-        """Whether it is such a claim and no call of that retirement can take effect any more."""
-        dead = self.retired and self.state is ClaimantState.DEAD
-        return dead and (self.free_at is None or now >= self.free_at)
+    def is_free(self, now: datetime) -> bool:
+        """Whether it may be taken over: its claimant is dead, and no call of it can take effect.
+
+        One that cannot be looked up counts as dead when its claim is a day old.
+        """
+        if self.state is ClaimantState.DEAD:
+            return self.free_at is None or now >= self.free_at
+        if self.state is ClaimantState.UNKNOWN and self.intent is not None:
+            age = (now - self.intent.created_at).total_seconds()
+            return age > UNKNOWN_CLAIMANT_SECONDS
+        return False
 
     @property
     def execution_arn(self) -> str:

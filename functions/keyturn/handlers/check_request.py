@@ -67,7 +67,9 @@ def _leaves_something(world: World, decision: Decision) -> bool:
     """
     exposed = decision.exposed_key_id
     unmarked = world.find(exposed) is not None and exposed not in world.exposed_keys
-    return unmarked or (world.claim is not None and world.claim.retired_until(world.now))
+    return unmarked or (
+        world.claim is not None and world.claim.retired and world.claim.is_free(world.now)
+    )
 
 
 def _ask(request: RotateRequest, world: World) -> Ask:

@@ -71,7 +71,7 @@ def _tidy_up(event: Event, rotation: Rotation, world: World, ask: Ask) -> Answer
         decision = decide(world, ask, rotation.policy)
         if decision.step is not Step.SKIP:
             raise RequestRejected(f"the world changed while this began: {decision.reason}")
-    if world.claim is not None and world.claim.retired_until(world.now):
+    if world.claim is not None and world.claim.retired and world.claim.is_free(world.now):
         claim.take(
             world,
             ask,
