@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import UTC, date, datetime
 
 _KEY_VERSION = re.compile(r"^(?P<key>\w{16,31})-(?P<mark>[0-9a-f]{32})$")
 # AKIA: access keys of users; ASIA: temporary ones, which a person may paste by mistake.
@@ -76,3 +76,18 @@ def recovery_name(dead_execution_arn: str, redrive_count: int = 0) -> str:
     """
     death = f"{dead_execution_arn}#{redrive_count}" if redrive_count else dead_execution_arn
     return f"backout-{hashlib.sha256(death.encode()).hexdigest()[:40]}"
+
+
+def rotation_name(user_arn: str, user_created_at: datetime, day: date) -> str:
+    """Return the name of a user's rotation that nobody started by hand: one a user and UTC day.
+
+    ARN and creation time stand for the user's unique id, which the credential report does not
+    have: a user that was deleted and made again is another one. A hash, because user names may
+    have characters that execution names may not.
+
+    >>> rotation_name("arn:aws:iam::1:user/a", datetime(2026, 1, 1, tzinfo=UTC), date(2026, 3, 1))
+    'rotate-20260301-d5a9443bc949434e9badc0a09626de7abfebe6fc'
+    """
+    material = f"{user_arn}|{user_created_at.astimezone(UTC).isoformat(timespec='seconds')}|{day}"
+    digest = hashlib.sha256(material.encode()).hexdigest()[:40]
+    return f"rotate-{day:%Y%m%d}-{digest}"

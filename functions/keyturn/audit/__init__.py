@@ -1,0 +1,1 @@
+"""The audit of an account's credentials: a pure library over credential reports."""
