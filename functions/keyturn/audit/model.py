@@ -38,7 +38,7 @@ class Severity(StrEnum):
 
 
 class Status(StrEnum):
-    """FINDING: the rule is broken. UNKNOWN: it could not be judged, which never counts as a pass."""
+    """FINDING: the rule is broken. UNKNOWN: it could not be judged, which is never a pass."""
 
     FINDING = "FINDING"
     UNKNOWN = "UNKNOWN"
