@@ -8,7 +8,7 @@ fails when a new version of MiniStack has closed the gap itself.
 
 from __future__ import annotations
 
-from localaws.overlay import iam, lambda_workers, secretsmanager, stepfunctions
+from localaws.overlay import cloudwatch, iam, lambda_workers, secretsmanager, stepfunctions
 from localaws.overlay.lambda_workers import Workers
 
 
@@ -17,4 +17,5 @@ def install(endpoint_url: str) -> Workers:
     iam.install()
     secretsmanager.install()
     stepfunctions.install()
+    cloudwatch.install()
     return lambda_workers.install(endpoint_url)
