@@ -65,7 +65,7 @@ def has_decided(detail: Mapping[str, Any]) -> bool:
 
     A redriven one decides nothing: it ends at once, whatever its error says.
     """
-    return detail.get("error") in DECIDED and not redrives(detail)
+    return _text(detail, "error") in DECIDED and not redrives(detail)
 
 
 def ending(detail: Mapping[str, Any]) -> Ending | None:
@@ -75,31 +75,30 @@ def ending(detail: Mapping[str, Any]) -> Ending | None:
     delivered twice is counted twice: EventBridge delivers at least once, and one too many in a
     graph harms nobody.
     """
-    status, error = detail.get("status"), detail.get("error")
+    status, error = _text(detail, "status"), _text(detail, "error")
     if status == "SUCCEEDED":
         result = _object(detail.get("output"))
-        outcome = result.get("outcome")
-        known = outcome if outcome in {o.value for o in Outcome} else UNKNOWN
+        said = _text(result, "outcome")
+        outcome = said if said in {known.value for known in Outcome} else UNKNOWN
         return Ending(
-            known,
-            backed_out=known == Outcome.BACKED_OUT,
+            outcome,
+            backed_out=outcome == Outcome.BACKED_OUT,
             pickup_seconds=_pickup_seconds(detail, result),
         )
     if status not in ENDED_BADLY:
         return None
     if status == "FAILED" and has_decided(detail):
-        decided = str(error)
-        incomplete = decided == "BackoutIncomplete"
+        incomplete = error == "BackoutIncomplete"
         return Ending(
-            DECIDED[decided].value,
-            decided,
-            backed_out=incomplete or decided == "RotationBackedOut",
+            DECIDED[error].value,
+            error,
+            backed_out=incomplete or error == "RotationBackedOut",
             back_out_incomplete=incomplete,
             pickup_seconds=_pickup_seconds(detail, _object(detail.get("cause"))),
         )
     if status == "ABORTED" and error == TAKEN_OVER_ERROR:
         return Ending(TAKEN_OVER, TAKEN_OVER_ERROR)
-    return Ending(DIED, error if isinstance(error, str) else None)
+    return Ending(DIED, error or None)
 
 
 def _pickup_seconds(detail: Mapping[str, Any], result: Mapping[str, Any]) -> float | None:
@@ -117,6 +116,11 @@ def _pickup_seconds(detail: Mapping[str, Any], result: Mapping[str, Any]) -> flo
     if published is None or deactivated is None or deactivated < published:
         return None
     return (deactivated - published).total_seconds()
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _object(text: object) -> dict[str, Any]:
