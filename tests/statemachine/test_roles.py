@@ -40,6 +40,7 @@ FUNCTIONS = (
     "ProveOldKey",
     "PublishNewKey",
     "ReactivateOldKey",
+    "RecordOutcome",
     "RestoreOldVersion",
     "RetireOldKey",
     "StartBackOut",
