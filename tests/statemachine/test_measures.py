@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from keyturn.measures import Measure
 from tests.scenarios import STAYS_OPEN, Scenarios, consuming
 from tests.support import Stack, eventually
 
@@ -151,6 +152,18 @@ def a_rejected_request_is_counted_and_calls_nobody(stack: Stack) -> None:
     }
     assert len(states) == 2
     assert "ALARM" not in states.values()
+
+
+@scenario
+def a_key_that_is_too_old_calls_a_person(stack: Stack) -> None:
+    """What the audit writes is tested with the audit; here, that somebody hears of it."""
+    too_old = {
+        "MetricName": Measure.OLDEST_MANAGED_KEY.value,
+        "Dimensions": [{"Name": "service", "Value": STACK}],
+        "Value": 91.0,
+    }
+    stack.aws.client("cloudwatch").put_metric_data(Namespace="Keyturn", MetricData=[too_old])
+    goes_off(stack, "ManagedKeyTooOldAlarm")
 
 
 @pytest.mark.parametrize("scenario", scenario.names)
