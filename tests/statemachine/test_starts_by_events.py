@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyturn.identifiers import emergency_name, rotation_name
+from tests.alerts import sample, send
 from tests.scenarios import Scenarios, consuming, never_again, now, recovery_of, stop
 from tests.support import MachineUser, Stack, eventually
 from tests.sweep import KEY_ID
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("starts_by_events")]
-
-EVENTS = Path(__file__).parent.parent.parent / "events"
 
 scenario = Scenarios()
 
@@ -28,28 +27,6 @@ def running(stack: Stack, request: pytest.FixtureRequest) -> Iterator[dict[str, 
     """All scenarios of this module, started at once."""
     with scenario.running(stack, request) as futures:
         yield futures
-
-
-def sample(stack: Stack, name: str, user: MachineUser) -> dict[str, Any]:
-    """A sample of `events/`, about a user of this test's account."""
-    text = (EVENTS / f"{name}.json").read_text()
-    user_id = stack.iam.get_user(UserName=user.name)["User"]["UserId"]
-    for old, new in {
-        "123456789012": stack.aws.account_id,
-        "ci-deployer": user.name,
-        "AKIAIOSFODNN7EXAMPLE": user.access_key_id,
-        "AIDACKCEVSQ6C2EXAMPLE": user_id,
-    }.items():
-        text = text.replace(old, new)
-    event: dict[str, Any] = json.loads(text)
-    return event
-
-
-def send(stack: Stack, event: dict[str, Any]) -> None:
-    """Send an event as its service does."""
-    stack.aws.control.send_event(
-        event["source"], event["detail-type"], event["detail"], event["resources"]
-    )
 
 
 def deliver(stack: Stack, event: dict[str, Any], *, about: str) -> None:
@@ -204,6 +181,81 @@ def a_managed_user_without_a_secret_is_told(stack: Stack) -> None:
     assert inputs_about(stack, user) == []
 
 
+@scenario
+def an_emergency_that_is_rejected_is_told(stack: Stack) -> None:
+    """Nobody waits for an execution that an event started, and its key is still active."""
+    user = stack.user()
+    stack.secrets.delete_secret(SecretId=user.secret_name)
+    send(stack, sample(stack, "health_exposed_key", user))
+    ended = stack.ended(execution(stack, emergency_of(user.access_key_id)))
+    assert ended.error == "RequestRejected"
+    (notification,) = stack.inbox.told(ended.arn)
+    assert notification["Subject"] == f"Rotation Needs Attention: {user.name}"
+    assert "scheduled for deletion" in notification["Message"]
+    assert "deactivate the key by hand" in notification["Message"]
+
+
+@scenario
+def one_bad_entity_of_health_hides_no_other(stack: Stack) -> None:
+    user = stack.user()
+    event = sample(stack, "health_exposed_key", user)
+    event["id"] = "malformed"
+    event["detail"]["affectedEntities"][:0] = [{"entityValue": {"x": "y" * 5000}}, "\u0000", None]
+    with consuming(stack, user), never_again(stack, user.name, user.access_key_id):
+        send(stack, event)
+        arn = execution(stack, emergency_of(user.access_key_id))
+        told(stack, "an event that was not understood", "AWS_RISK_CREDENTIALS_EXPOSED")
+        assert stack.ended(arn).result["outcome"] == "ROTATED"
+
+
+@scenario
+def a_rotation_that_the_fleet_started_today_is_not_started_again(stack: Stack) -> None:
+    user = stack.user()
+    name = rotation_of(stack, user)
+    with consuming(stack, user):
+        arn = stack.machines.start_execution(
+            stateMachineArn=stack.rotate_arn,
+            name=name,
+            input=json.dumps({"userName": user.name}),
+        )["executionArn"]
+        deliver(stack, sample(stack, "config_access_keys_rotated", user), about=user.name)
+        assert stack.ended(arn).result["outcome"] == "ROTATED"
+    assert len(inputs_about(stack, user)) == 1
+
+
 @pytest.mark.parametrize("scenario", scenario.names)
 def test_start_by_event(running: dict[str, Future[None]], scenario: str) -> None:
     running[scenario].result()
+
+
+@pytest.mark.parametrize(("action", "mode"), [("ROTATE", None), ("EMERGENCY", "EMERGENCY")])
+def test_guard_duty_starts_what_the_parameter_says(
+    stack: Stack, running: dict[str, Future[None]], action: str, mode: str | None
+) -> None:
+    """After all scenarios: the setting is the whole stack's."""
+    for future in running.values():
+        future.exception()
+    user = stack.user()
+    event = sample(stack, "guardduty_iam_user", user)
+    with guard_duty_action(stack, action), consuming(stack, user):
+        send(stack, event)
+        name = emergency_of(user.access_key_id) if mode else rotation_of(stack, user)
+        ended = stack.ended(execution(stack, name))
+        assert ended.result["outcome"] == "ROTATED"
+        told(stack, user.name, "GuardDuty finding", name)
+    (given,) = inputs_about(stack, user)
+    assert given.get("mode") == mode
+
+
+@contextmanager
+def guard_duty_action(stack: Stack, action: str) -> Iterator[None]:
+    """The stack as if it were deployed with another GuardDutyAction."""
+    functions = stack.aws.client("lambda")
+    name = "keyturn-StartRotation"
+    before = functions.get_function_configuration(FunctionName=name)["Environment"]
+    changed = {"Variables": {**before["Variables"], "GUARD_DUTY_ACTION": action}}
+    functions.update_function_configuration(FunctionName=name, Environment=changed)
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment=before)
