@@ -99,9 +99,11 @@ def test_config_may_name_the_user_by_name(account: Account) -> None:
 
 def test_an_exposed_key_starts_an_emergency_for_its_owner(account: Account) -> None:
     key = account.rotatable()
+    account.wire.forget()
     handler(event("health_exposed_key", key=key.id), CONTEXT)
     request = parse_rotate_request(json.loads(started(account)[0]["input"]))
     assert (request.user_name, request.access_key_id, request.mode) == ("ci", key.id, "EMERGENCY")
+    assert "DescribeSecret" not in account.wire.operations  # nothing that could hold it up
     assert len(told(account)) == 1
 
 

@@ -639,6 +639,13 @@ def test_a_rule_matches_its_sample_and_no_other_does(name: str, rule: str) -> No
     assert ruled(event(name)) == {rule}
 
 
+def test_the_parameter_says_what_guard_duty_leads_to() -> None:
+    variables = FUNCTIONS["StartRotation"]["Environment"]["Variables"]
+    assert variables["GUARD_DUTY_ACTION"] == {"Ref": "GuardDutyAction"}
+    allowed = TEMPLATE["Parameters"]["GuardDutyAction"]["AllowedValues"]
+    assert allowed == ["NOTIFY", "ROTATE", "EMERGENCY"]
+
+
 FINDING = ("detail", "findings", 0)
 
 

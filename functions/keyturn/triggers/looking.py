@@ -7,7 +7,7 @@ from keyturn.aws import iam, secrets
 from keyturn.errors import RequestRejected
 from keyturn.request import is_user_name
 from keyturn.triggers.deciding import Facts, Stack
-from keyturn.triggers.reading import Alert
+from keyturn.triggers.reading import Alert, Wish
 
 
 def look_up(alert: Alert, stack: Stack) -> Facts:
@@ -30,9 +30,10 @@ def look_up(alert: Alert, stack: Stack) -> Facts:
             name = iam.owner_of(alert.key_id)
         except RequestRejected as unknown:
             return Facts(None, str(unknown))
-    user = iam.get_user(name) if is_user_name(name) and name else None
+    user = iam.get_user(name) if name and is_user_name(name) else None
     if user is None:
         return Facts(None, "the IAM user that it names does not exist in this account")
-    if "," in user.name or not snapshot.is_managed(user, stack.settings):
+    may_rotate = alert.wish in (Wish.ROTATE, Wish.ASK_SETTING)  # nothing else needs the secret
+    if not may_rotate or "," in user.name or not snapshot.is_managed(user, stack.settings):
         return Facts(user)
     return Facts(user, secret=secrets.describe(snapshot.secret_name(stack.settings, user.name)))
