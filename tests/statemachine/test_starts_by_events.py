@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from keyturn.identifiers import emergency_name, rotation_name
+from localaws.model import FaultRule
 from tests.alerts import sample, send
 from tests.scenarios import Scenarios, consuming, never_again, now, recovery_of, stop
 from tests.support import MachineUser, Stack, eventually
@@ -221,6 +222,66 @@ def a_rotation_that_the_fleet_started_today_is_not_started_again(stack: Stack) -
         deliver(stack, sample(stack, "config_access_keys_rotated", user), about=user.name)
         assert stack.ended(arn).result["outcome"] == "ROTATED"
     assert len(inputs_about(stack, user)) == 1
+
+
+# --- when it fails ------------------------------------------------------------------------------
+
+
+def hand_over(stack: Stack, event: dict[str, Any]) -> None:
+    """Invoke the function as EventBridge does: who fails is tried again, and kept in the end.
+
+    (The embedded EventBridge itself invokes it once, and forgets.)
+    """
+    stack.aws.client("lambda").invoke(
+        FunctionName="keyturn-StartRotation",
+        InvocationType="Event",
+        Payload=json.dumps(event).encode(),
+    )
+
+
+@scenario
+def what_fails_is_tried_again(stack: Stack) -> None:
+    user = stack.user()
+    event = sample(stack, "security_hub_iam3", user)
+    event["time"] = datetime.now(UTC).isoformat()
+    rule = stack.aws.control.inject(
+        FaultRule(
+            action="iam:GetUser", kind="throttle", user=user.name, function="StartRotation", count=3
+        )
+    )
+    with consuming(stack, user):
+        hand_over(stack, event)
+        assert (
+            stack.ended(execution(stack, rotation_of(stack, user))).result["outcome"] == "ROTATED"
+        )
+    assert len(stack.aws.control.faults_fired(rule=rule)) == 3
+
+
+@scenario
+def what_fails_for_good_is_kept_for_a_person(stack: Stack) -> None:
+    user = stack.user()
+    rule = stack.aws.control.inject(
+        FaultRule(
+            action="iam:GetAccessKeyLastUsed",
+            kind="throttle",
+            user=user.name,
+            function="StartRotation",
+            count=99,
+        )
+    )
+    hand_over(stack, sample(stack, "health_exposed_key", user))
+    sqs = stack.aws.client("sqs")
+    (url,) = sqs.list_queues(QueueNamePrefix="keyturn-LostEventQueue")["QueueUrls"]
+    kept: list[str] = []
+
+    def is_kept() -> bool:
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=1)
+        kept[:] = [message["Body"] for message in found.get("Messages", [])]
+        return any(user.access_key_id in body for body in kept)
+
+    eventually(is_kept, within_seconds=60, what="the event is in the queue")
+    stack.aws.control.clear_faults(rule=rule)
+    assert inputs_about(stack, user) == []
 
 
 @pytest.mark.parametrize("scenario", scenario.names)
