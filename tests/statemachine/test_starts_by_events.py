@@ -14,7 +14,7 @@ import pytest
 from keyturn.identifiers import emergency_name, rotation_name
 from localaws.model import FaultRule
 from tests.alerts import sample, send
-from tests.scenarios import Scenarios, consuming, never_again, now, recovery_of, stop
+from tests.scenarios import STAYS_OPEN, Scenarios, consuming, never_again, now, recovery_of, stop
 from tests.support import MachineUser, Stack, eventually
 from tests.sweep import KEY_ID
 
@@ -194,6 +194,34 @@ def an_emergency_that_is_rejected_is_told(stack: Stack) -> None:
     assert notification["Subject"] == f"Rotation Needs Attention: {user.name}"
     assert "scheduled for deletion" in notification["Message"]
     assert "deactivate the key by hand" in notification["Message"]
+
+
+@scenario
+def an_emergency_that_loses_the_race_for_the_claim_is_told(stack: Stack) -> None:
+    user = stack.user()
+    stack.aws.control.inject(
+        FaultRule(
+            action="lambda:InvokeFunction",
+            kind="delay",
+            user=user.name,
+            function="IssueNewKey",
+            delay_seconds=8,
+        )
+    )
+    with consuming(stack, user):
+        send(stack, sample(stack, "health_exposed_key", user))
+        arn = execution(stack, emergency_of(user.access_key_id))
+        stack.reaches(arn, "Issue New Key")
+        faster = stack.start(user.name, timing=STAYS_OPEN)
+        stack.reaches(faster, "Wait For Consumers")
+        ended = stack.ended(arn)
+        assert (ended.error, ended.result["outcome"]) == ("RequestRejected", "REJECTED")
+        assert "Reject Under Claim" in ended.states
+        (notification,) = stack.inbox.told(arn)
+        assert notification["Subject"] == "Rotation Needs Attention: an exposed key"
+        assert "start the EMERGENCY again" in notification["Message"]
+        stop(stack, faster)
+        stack.ended(recovery_of(stack, faster))
 
 
 @scenario
