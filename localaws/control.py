@@ -84,6 +84,20 @@ class Control:
             "backdate", {"access_key_id": access_key_id, "created_at": created_at.timestamp()}
         )
 
+    def send_event(
+        self, source: str, detail_type: str, detail: Any, resources: list[str] | None = None
+    ) -> None:
+        """Send an event of another AWS service, which PutEvents refuses to everybody."""
+        self._post(
+            "events",
+            {
+                "Source": source,
+                "DetailType": detail_type,
+                "Detail": json.dumps(detail),
+                "Resources": resources or [],
+            },
+        )
+
     def inject(self, rule: FaultRule) -> int:
         """Arm a fault. Returns the rule's id, for `faults_fired` and `clear_faults`."""
         return int(self._post("faults", asdict(rule))["rule"])

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from ministack.core.iam_actions import access_denied_response
 from ministack.core.responses import get_account_id
 from ministack.core.router import extract_region
-from ministack.services import iam
+from ministack.services import eventbridge, iam
 
 from localaws import requests, state
 from localaws.journal import journal
@@ -216,6 +216,8 @@ class Middleware:
             case "backdate":
                 key = iam._access_keys[asked["access_key_id"]]
                 key["CreateDate"] = iso_seconds(asked["created_at"])
+            case "events":
+                eventbridge._put_events({"Entries": [asked]}, allow_aws_source=True)
             case "faults":
                 return {"rule": state.faults.arm(FaultRule(**asked))}
             case "faults/clear":

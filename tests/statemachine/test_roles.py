@@ -15,10 +15,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from keyturn.identifiers import execution_mark, intent_version_id
+from keyturn.identifiers import execution_mark, intent_version_id, rotation_name
 from keyturn.rotation import Policy, Rotation, iso
 from localaws.consumer import Consumer, serve_health
 from localaws.launcher import client_config
+from tests.alerts import sample, send
 from tests.scenarios import STAYS_OPEN, Scenarios, consuming, recovery_of
 from tests.support import MachineUser, Stack, eventually
 
@@ -44,6 +45,7 @@ FUNCTIONS = (
     "RestoreOldVersion",
     "RetireOldKey",
     "StartBackOut",
+    "StartRotation",
     "StopClaimant",
     "TakeOver",
 )
@@ -134,6 +136,23 @@ def a_rotation_that_fails_before_it_publishes(stack: Stack) -> None:
         ended = stack.ended(arn)
         assert ended.error == "RotationFailed"
         assert "Discard New Key" in ended.states
+
+
+@scenario
+def a_start_by_an_event(stack: Stack) -> None:
+    user = stack.user()
+    with consuming(stack, user):
+        send(stack, sample(stack, "config_access_keys_rotated", user))
+        found = stack.iam.get_user(UserName=user.name)["User"]
+        name = rotation_name(found["Arn"], found["CreateDate"], datetime.now(UTC).date())
+        arn = f"{stack.rotate_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+        def there() -> bool:
+            listed = stack.machines.list_executions(stateMachineArn=stack.rotate_arn)
+            return arn in {item["executionArn"] for item in listed["executions"]}
+
+        eventually(there, within_seconds=60, what=f"{arn} starts")
+        assert stack.ended(arn).result["outcome"] == "ROTATED"
 
 
 @contextmanager
@@ -533,6 +552,27 @@ def test_a_crafted_status_event_does_not_reach_an_unmanaged_user(
         FunctionName="keyturn-StartBackOut", Payload=json.dumps(event)
     )
     assert stack.ended(recovery_of(stack, dead)).error == "RequestRejected"
+    assert administrator.state(stack) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "security_hub_iam3",
+        "config_access_keys_rotated",
+        "health_exposed_key",
+        "guardduty_iam_user",
+    ],
+)
+def test_an_alert_does_not_reach_an_unmanaged_user(
+    stack: Stack, administrator: Administrator, name: str
+) -> None:
+    before = administrator.state(stack)
+    answer = stack.aws.client("lambda").invoke(
+        FunctionName="keyturn-StartRotation",
+        Payload=json.dumps(sample(stack, name, administrator.user)),
+    )
+    assert json.loads(answer["Payload"].read()) == {"alerts": 1, "started": 0, "problems": 0}
     assert administrator.state(stack) == before
 
 
