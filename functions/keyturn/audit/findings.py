@@ -122,8 +122,11 @@ def _old_keys(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit 
     if profile.managed == MANAGED:
         then = f"RotateFleet rotates it when its schedule is enabled; at once: {_ROTATE}."
     for key in profile.keys:
+        answer = key_older_than(key, calendar, limit)
+        if answer == NO:
+            continue
         yield _hit(
-            key_older_than(key, calendar, limit),
+            answer,
             Rule.KEY_NOT_ROTATED,
             (f"{key.name}_active", f"{key.name}_last_rotated"),
             f"Access key {key.slot} is active and {{age}} full days old; "
@@ -138,6 +141,9 @@ def _old_keys(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit 
 
 def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
     """The age is that of the younger key: for so long there have been two."""
+    answer = two_active(profile)
+    if answer == NO:
+        return None
     dates = [key.rotated for key in profile.keys]
     known = min(dates) >= 0
     in_flight = profile.managed == IN_FLIGHT
@@ -159,7 +165,7 @@ def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
     if in_flight:
         then = "Nothing now: the rotation deactivates the old key, or says why it cannot."
     return _hit(
-        two_active(profile),
+        answer,
         Rule.TWO_ACTIVE_KEYS,
         (
             "access_key_1_active",
@@ -179,6 +185,9 @@ def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
 
 def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit | None]:
     for credential in credentials(profile):
+        answer = credential_unused(credential, calendar, limit)
+        if answer == NO:
+            continue
         if credential.name == "password":
             what = "The console password"
             enabled, then = "password_enabled", "Remove it: `aws iam delete-login-profile {user}`."
@@ -196,7 +205,7 @@ def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Ite
         if fell_back:
             when = "has no recorded use and was set {age} full days ago"
         yield _hit(
-            credential_unused(credential, calendar, limit),
+            answer,
             Rule.UNUSED_CREDENTIAL,
             (enabled, last_used),
             f"{what} {when}; {limit} days or more is unused.",
@@ -209,6 +218,9 @@ def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Ite
 
 def _unused_user(profile: Profile, calendar: Calendar) -> Hit | None:
     quarter, year = UNUSED_USER_DAYS
+    answer = user_unused(profile, calendar, quarter)
+    if answer == NO:
+        return None
     usable = credentials(profile)
     days = year if user_unused(profile, calendar, year) == YES else quarter
     detail = "The user has neither a password nor an active access key."
@@ -218,7 +230,7 @@ def _unused_user(profile: Profile, calendar: Calendar) -> Hit | None:
             "use, or where none is recorded the last change, was {age} full days ago."
         )
     return _hit(
-        user_unused(profile, calendar, quarter),
+        answer,
         Rule.UNUSED_USER,
         ("password_enabled", "access_key_1_active", "access_key_2_active"),
         detail,
@@ -230,11 +242,14 @@ def _unused_user(profile: Profile, calendar: Calendar) -> Hit | None:
 
 
 def _made_with_user(profile: Profile) -> Hit | None:
+    answer = key_made_with_user(profile)
+    if answer == NO:
+        return None
     slots = [slot for slot in (1, 2) if profile.made_with_user & slot]
     dates = tuple(f"access_key_{slot}_last_rotated" for slot in slots)
     keys = f"Access key {slots[0]} was" if len(slots) == 1 else "Both access keys were"
     return _hit(
-        key_made_with_user(profile),
+        answer,
         Rule.KEY_AT_USER_CREATION,
         (
             "password_enabled",
