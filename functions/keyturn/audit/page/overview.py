@@ -74,7 +74,7 @@ def _facts(figures: Figures) -> Iterator[str]:
             number(figures.managed),
             share(figures.managed, figures.users) + (late if figures.late_managed_keys else ""),
         )
-        unmanaged = (number(figures.users - figures.managed), "nobody rotates their keys")
+        unmanaged = (number(figures.users - figures.managed), "not rotated by Keyturn")
     age = "\u2013" if figures.oldest_days is None else counted(figures.oldest_days, "day")
     managed_age = figures.oldest_managed_days
     of_managed = "" if managed_age is None else f"managed: {counted(managed_age, 'day')}"
@@ -145,7 +145,7 @@ def rules(figures: Figures) -> Iterator[str]:
     if not figures.by_rule:
         yield '<p class="note">No rule is broken.</p></section>'
         return
-    yield '<table class="rules"><thead><tr><th scope="col">Rule<th scope="col" class="r">Findings'
+    yield '<table class="rules"><thead><tr><th scope="col">Rule<th scope="col" class="r">Cases'
     yield "</tr></thead><tbody>"
     for rule, words in RULES.items():
         if count := figures.by_rule.get(rule, 0):
