@@ -227,6 +227,11 @@ def test_an_active_key_without_a_date_is_not_overlooked(date: str) -> None:
     assert one.unclear_keys
 
 
+@pytest.mark.parametrize("row", ["ci", "ci,arn:aws:iam::1:user/ci", f"{ONE_KEY},more,and more"])
+def test_nobody_is_chosen_by_a_damaged_row(row: str) -> None:
+    assert facts_of(row, in_flight=False) == []
+
+
 def secret(name: str = "machine-user/ci", **changed: Any) -> SecretState:
     return SecretState(arn=f"arn:{name}", name=name, **changed)
 
