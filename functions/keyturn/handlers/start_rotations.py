@@ -26,7 +26,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
     if known:
         batch = Batch.load(known)
     else:
-        users = map(Chosen.load, s3.read_json(settings.report_bucket, this.batch_key(number)))
+        users = map(Chosen.load, s3.require_json(settings.report_bucket, this.batch_key(number)))
         until = now + timedelta(seconds=settings.longest_rotation_seconds)
         batch = begin(users, machine, now=now, until=until)
     try:
