@@ -70,6 +70,14 @@ class Files:
         self._worst_findings = _Worst(MOST_ON_THE_PAGE)
         self._worst_keys = _Worst(MOST_ON_THE_PAGE)
 
+    def __enter__(self) -> Files:
+        """Close the files at the end of the block also when the report could not be judged."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._findings.close()
+        self._keys.close()
+
     def finding(self, finding: Finding) -> None:
         """Take a finding."""
         self._findings.add(*_finding_texts(finding))
