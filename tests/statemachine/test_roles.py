@@ -43,6 +43,7 @@ FUNCTIONS = (
     "ProveOldKey",
     "PublishNewKey",
     "ReactivateOldKey",
+    "RecordOutcome",
     "RestoreOldVersion",
     "RetireOldKey",
     "StartBackOut",
