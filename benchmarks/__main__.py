@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import audit, package, rotations, startup
+from benchmarks import audit, fleet, package, rotations, startup
 from benchmarks.figures import Figure, machine, table
 
 _PARTS: dict[str, Callable[[], list[Figure]]] = {
@@ -15,6 +15,7 @@ _PARTS: dict[str, Callable[[], list[Figure]]] = {
     "startup": startup.measure,
     "audit": audit.measure,
     "rotations": rotations.measure,
+    "fleet": fleet.measure,
 }
 
 

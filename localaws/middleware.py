@@ -21,7 +21,8 @@ from ministack.services import eventbridge, iam
 
 from localaws import requests, state
 from localaws.journal import journal
-from localaws.model import ApiCall, FaultRule, LastUsedModel
+from localaws.model import ApiCall, CredentialReportModel, FaultRule, LastUsedModel
+from localaws.overlay.credential_report import reports
 from localaws.overlay.iam import iso_seconds
 from localaws.overlay.lambda_workers import Workers
 from localaws.state import Request
@@ -218,6 +219,8 @@ class Middleware:
                 key["CreateDate"] = iso_seconds(asked["created_at"])
             case "events":
                 eventbridge._put_events({"Entries": [asked]}, allow_aws_source=True)
+            case "credential-report":
+                reports.set_model(CredentialReportModel(**asked["model"]))
             case "faults":
                 return {"rule": state.faults.arm(FaultRule(**asked))}
             case "faults/clear":
