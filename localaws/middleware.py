@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ministack.core.iam_actions import access_denied_response
-from ministack.core.responses import get_account_id
+from ministack.core.iam_evaluator import find_iam_access_key_account
+from ministack.core.responses import get_account_id, set_request_account_id
 from ministack.core.router import extract_region
 from ministack.services import iam
 
@@ -98,6 +99,8 @@ class Middleware:
             scope["method"], scope["path"], headers, body, query
         )
         key = requests.key_of(headers, query)
+        # As MiniStack itself will do: what follows looks into the tables of the caller's account.
+        set_request_account_id(find_iam_access_key_account(key) or key)
         principal = requests.principal_of(key, get_account_id()) if key else ""
         worker = self._workers.worker_of(key)
         request = requests.describe(
@@ -214,7 +217,10 @@ class Middleware:
                     asked["access_key_id"], asked["time"], asked["service"], asked["region"]
                 )
             case "backdate":
-                key = iam._access_keys[asked["access_key_id"]]
+                owner = find_iam_access_key_account(asked["access_key_id"])
+                key = iam._access_keys.get_scoped(owner, None, asked["access_key_id"])
+                if key is None:
+                    raise KeyError(asked["access_key_id"])
                 key["CreateDate"] = iso_seconds(asked["created_at"])
             case "faults":
                 return {"rule": state.faults.arm(FaultRule(**asked))}

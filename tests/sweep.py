@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from localaws import LocalAws
+from localaws import Account
 
 KEY_ID = re.compile(r"\bAKIA[A-Z0-9]{16}")
 
@@ -64,7 +64,7 @@ class Inbox:
     everything that the notification topic publishes.
     """
 
-    def __init__(self, aws: LocalAws, topic_arn: str) -> None:
+    def __init__(self, aws: Account, topic_arn: str) -> None:
         self._sqs = aws.client("sqs")
         self._lock = threading.Lock()
         self._events: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ class Inbox:
         events.put_targets(Rule="test-events", Targets=[{"Id": "queue", "Arn": event_queue_arn}])
         aws.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=topic_queue_arn)
 
-    def _queue(self, aws: LocalAws, name: str) -> tuple[str, str]:
+    def _queue(self, aws: Account, name: str) -> tuple[str, str]:
         arn = f"arn:aws:sqs:{aws.region}:{aws.account_id}:{name}"
         statement = {
             "Effect": "Allow",
@@ -134,7 +134,7 @@ class Inbox:
                 yield json.loads(message["Body"])
 
 
-def secrets_of(aws: LocalAws) -> set[str]:
+def secrets_of(aws: Account) -> set[str]:
     """Every secret access key in any version of any secret, deprecated ones included."""
     client = aws.client("secretsmanager")
     found = set()
@@ -161,9 +161,9 @@ def _secret_in(text: str) -> str | None:
     return secret if isinstance(secret, str) else None
 
 
-def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
+def texts_of(aws: Account, inbox: Inbox) -> Iterator[Text]:
     """Everything readable: executions, logs, events, notifications, tags and descriptions."""
-    sources: list[Callable[[LocalAws], Iterator[Text]]] = [_executions, _logs, _tags]
+    sources: list[Callable[[Account], Iterator[Text]]] = [_executions, _logs, _tags]
     for source in sources:
         yield from source(aws)
     for event in inbox.events():
@@ -172,7 +172,7 @@ def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
         yield Text(f"notification:{notification.get('Subject')}", json.dumps(notification))
 
 
-def unmasked(aws: LocalAws, inbox: Inbox) -> list[str]:
+def unmasked(aws: Account, inbox: Inbox) -> list[str]:
     """Where people would read a whole access key id: notifications, and logs of functions."""
     texts = [
         *_logs(aws),
@@ -184,7 +184,7 @@ def unmasked(aws: LocalAws, inbox: Inbox) -> list[str]:
     return [item.place for item in texts if KEY_ID.search(item.text)]
 
 
-def _executions(aws: LocalAws) -> Iterator[Text]:
+def _executions(aws: Account) -> Iterator[Text]:
     client = aws.client("stepfunctions")
     machines = client.list_state_machines()["stateMachines"]
     for machine in machines:
@@ -200,7 +200,7 @@ def _executions(aws: LocalAws) -> Iterator[Text]:
                 yield Text(f"history:{arn}", json.dumps(page["events"], default=str))
 
 
-def _logs(aws: LocalAws) -> Iterator[Text]:
+def _logs(aws: Account) -> Iterator[Text]:
     client = aws.client("logs")
     for page in client.get_paginator("describe_log_groups").paginate():
         for group in page["logGroups"]:
@@ -210,13 +210,13 @@ def _logs(aws: LocalAws) -> Iterator[Text]:
                 yield Text(f"log:{name}", event["message"])
 
 
-def _tags(aws: LocalAws) -> Iterator[Text]:
+def _tags(aws: Account) -> Iterator[Text]:
     client = aws.client("secretsmanager")
     for page in client.get_paginator("list_secrets").paginate():
         for secret in page["SecretList"]:
             yield Text(f"secret:{secret['Name']}", json.dumps(secret, default=str))
 
 
-def sweep(aws: LocalAws, inbox: Inbox, created: Iterable[str]) -> Swept:
+def sweep(aws: Account, inbox: Inbox, created: Iterable[str]) -> Swept:
     """Search everything for every secret access key: `created` and those in Secrets Manager."""
     return search(texts_of(aws, inbox), {*created, *secrets_of(aws)})

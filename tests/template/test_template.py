@@ -55,6 +55,8 @@ PARAMETERS = {
     "NotificationEmail": "",
     "LogRetentionDays": 90,
     "FunctionArchitecture": "arm64",
+    "CentralEventBusArn": "",
+    "CentralReportBucketName": "",
 }
 
 OUTPUTS = {
@@ -107,6 +109,8 @@ ALLOWED = {
     "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, TAG, UNTAG, MOVE},
     "StartBackOut": {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
 }
+# Roles of rules, which have no function or machine.
+RULES_ROLES = {"SendEventsAwayRole"}
 OWN_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
@@ -333,7 +337,22 @@ def test_every_function_and_machine_has_a_role_of_its_own() -> None:
         for properties in [*FUNCTIONS.values(), *STATE_MACHINES.values()]
     ]
     assert len(set(used)) == len(used)
-    assert {name.removesuffix(".Arn") for name in used} == set(roles())
+    assert {name.removesuffix(".Arn") for name in used} == set(roles()) - RULES_ROLES
+
+
+def test_the_rule_that_sends_events_away_may_send_them_there_and_nothing_else() -> None:
+    bus = "arn:aws:events:eu-west-1:999999999999:event-bus/keyturn-organization"
+    found = grants("SendEventsAwayRole", Resolver({"CentralEventBusArn": bus}))
+    assert [(grant.action, grant.resource) for grant in found] == [("events:PutEvents", bus)]
+
+
+def test_nothing_is_sent_to_another_account_unless_a_parameter_names_it() -> None:
+    conditional = {
+        name for name, spec in RESOURCES.items() if spec.get("Condition") == "SendsEventsAway"
+    }
+    about = {name for name in RESOURCES if "EventsAway" in name or "UnsentEvent" in name}
+    assert conditional == about
+    assert not Resolver()(TEMPLATE["Conditions"]["SendsEventsAway"])
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
