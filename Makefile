@@ -89,9 +89,10 @@ build: setup ## Build the deployable application into .aws-sam (needs Python 3.1
 deploy: build ## Build, show the changes, and deploy them on a yes (needs AWS credentials)
 	@$(BIN)/sam deploy $(DEPLOY_ARGS)
 
-stackset: build ## Expand the template for StackSets: make stackset BUCKET=<bucket for the code>
+stackset: setup ## Expand the template for StackSets: make stackset BUCKET=<bucket for the code>
 	@test -n "$(BUCKET)" || { echo "make: name the bucket for the code: make stackset BUCKET=keyturn-code-eu-west-1 (docs/many-accounts.md)" >&2; exit 1; }
 	@mkdir -p build
+	@$(BIN)/sam build
 	@$(BIN)/sam package --s3-bucket "$(BUCKET)" --s3-prefix keyturn --output-template-file build/packaged.yaml --no-progressbar >/dev/null
 	@$(PY) -m tools.stackset build/packaged.yaml
 

@@ -425,7 +425,8 @@ def code_in_another_account_s_bucket_is_not_found(toy: Toy, name: str) -> object
 def created(account: Account, name: str, template: dict[str, Any]) -> bool:
     """Whether CloudFormation creates a stack of the template."""
     cloudformation = account.client("cloudformation")
-    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    if error_of(cloudformation.create_stack, StackName=name, TemplateBody=json.dumps(template)):
+        return False
 
     def status() -> str:
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
