@@ -22,7 +22,8 @@ from ministack.services import iam
 
 from localaws import requests, state
 from localaws.journal import journal
-from localaws.model import ApiCall, FaultRule, LastUsedModel
+from localaws.model import ApiCall, CredentialReportModel, FaultRule, LastUsedModel
+from localaws.overlay.credential_report import reports
 from localaws.overlay.iam import iso_seconds
 from localaws.overlay.lambda_workers import Workers
 from localaws.state import Request
@@ -217,11 +218,9 @@ class Middleware:
                     asked["access_key_id"], asked["time"], asked["service"], asked["region"]
                 )
             case "backdate":
-                owner = find_iam_access_key_account(asked["access_key_id"])
-                key = iam._access_keys.get_scoped(owner, None, asked["access_key_id"])
-                if key is None:
-                    raise KeyError(asked["access_key_id"])
-                key["CreateDate"] = iso_seconds(asked["created_at"])
+                _backdate(asked["access_key_id"], asked["created_at"])
+            case "credential-report":
+                reports.set_model(CredentialReportModel(**asked["model"]))
             case "faults":
                 return {"rule": state.faults.arm(FaultRule(**asked))}
             case "faults/clear":
@@ -235,6 +234,15 @@ class Middleware:
             case _:
                 raise ValueError(f"unknown control command {command!r}")
         return None
+
+
+def _backdate(access_key_id: str, created_at: float) -> None:
+    """Make a key as old as that (Unix time), whichever account it is in."""
+    owner = find_iam_access_key_account(access_key_id)
+    key = iam._access_keys.get_scoped(owner, None, access_key_id)
+    if key is None:
+        raise KeyError(access_key_id)
+    key["CreateDate"] = iso_seconds(created_at)
 
 
 def error_answer(
