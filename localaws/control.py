@@ -95,6 +95,32 @@ class Control:
         """Make credential reports like that from now on; the present one is forgotten."""
         self._post("credential-report", {"model": asdict(model)})
 
+    def send_event(
+        self,
+        source: str,
+        detail_type: str,
+        detail: Any,
+        resources: list[str] | None = None,
+        *,
+        account_id: str | None = None,
+        region: str | None = None,
+    ) -> None:
+        """Send an event of another AWS service, which PutEvents refuses to everybody.
+
+        It arrives in the emulator's own account and Region unless others are named.
+        """
+        self._post(
+            "events",
+            {
+                "account_id": account_id,
+                "region": region,
+                "Source": source,
+                "DetailType": detail_type,
+                "Detail": json.dumps(detail),
+                "Resources": resources or [],
+            },
+        )
+
     def inject(self, rule: FaultRule) -> int:
         """Arm a fault. Returns the rule's id, for `faults_fired` and `clear_faults`."""
         return int(self._post("faults", asdict(rule))["rule"])

@@ -16,9 +16,14 @@ from urllib.parse import parse_qs
 
 from ministack.core.iam_actions import access_denied_response
 from ministack.core.iam_evaluator import find_iam_access_key_account
-from ministack.core.responses import get_account_id, set_request_account_id
+from ministack.core.responses import (
+    get_account_id,
+    get_region,
+    request_scope,
+    set_request_account_id,
+)
 from ministack.core.router import extract_region
-from ministack.services import iam
+from ministack.services import eventbridge, iam
 
 from localaws import requests, state
 from localaws.journal import journal
@@ -206,34 +211,43 @@ class Middleware:
         match command:
             case "calls":
                 return [asdict(call) for call in state.calls.matching(asked)]
-            case "last-used-model":
-                model = asked["model"]
-                if isinstance(model["lag_seconds"], list):
-                    model["lag_seconds"] = tuple(model["lag_seconds"])
-                state.last_used.set_model(
-                    LastUsedModel(**model), asked["user"], asked["access_key_prefix"]
-                )
-            case "last-used":
-                state.last_used.put(
-                    asked["access_key_id"], asked["time"], asked["service"], asked["region"]
-                )
-            case "backdate":
-                _backdate(asked["access_key_id"], asked["created_at"])
-            case "credential-report":
-                reports.set_model(CredentialReportModel(**asked["model"]))
             case "faults":
                 return {"rule": state.faults.arm(FaultRule(**asked))}
-            case "faults/clear":
-                state.faults.clear(asked["user"], asked["rule"])
             case "faults/fired":
                 return [asdict(fired) for fired in state.faults.fired(asked["user"], asked["rule"])]
             case "changes":
                 return [asdict(change) for change in journal.of(asked["user"])]
             case "workers":
                 return self._workers.pids()
-            case _:
-                raise ValueError(f"unknown control command {command!r}")
-        return None
+        return _set(command, asked)
+
+
+def _set(command: str, asked: dict[str, Any]) -> None:
+    """Carry out a command that has no answer."""
+    match command:
+        case "last-used-model":
+            model = asked["model"]
+            if isinstance(model["lag_seconds"], list):
+                model["lag_seconds"] = tuple(model["lag_seconds"])
+            state.last_used.set_model(
+                LastUsedModel(**model), asked["user"], asked["access_key_prefix"]
+            )
+        case "last-used":
+            state.last_used.put(
+                asked["access_key_id"], asked["time"], asked["service"], asked["region"]
+            )
+        case "backdate":
+            _backdate(asked["access_key_id"], asked["created_at"])
+        case "credential-report":
+            reports.set_model(CredentialReportModel(**asked["model"]))
+        case "events":
+            account, region = asked.pop("account_id"), asked.pop("region")
+            with request_scope(account or get_account_id(), region or get_region()):
+                eventbridge._put_events({"Entries": [asked]}, allow_aws_source=True)
+        case "faults/clear":
+            state.faults.clear(asked["user"], asked["rule"])
+        case _:
+            raise ValueError(f"unknown control command {command!r}")
 
 
 def _backdate(access_key_id: str, created_at: float) -> None:

@@ -21,6 +21,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tools import template
 from tools.asl.definition import Definition
@@ -76,8 +77,15 @@ def _parameters(root: Path) -> Iterator[str]:
 def _events(root: Path) -> Iterator[str]:
     yield "| file | input |\n|---|---|\n"
     for path in sorted((root / "events").glob("*.json")):
-        content = json.dumps(json.loads(path.read_text(encoding="utf-8"))).replace("|", "\\|")
-        yield f"| `events/{path.name}` | `{content}` |\n"
+        yield f"| `events/{path.name}` | {_shown(json.loads(path.read_text(encoding='utf-8')))} |\n"
+
+
+def _shown(event: dict[str, Any]) -> str:
+    """An execution's input as it is; what EventBridge delivers, by its name."""
+    if "detail-type" in event:
+        return f"the event `{event['detail-type']}` of `{event['source']}`"
+    content = json.dumps(event).replace("|", "\\|")
+    return f"`{content}`"
 
 
 def stale(root: Path) -> dict[Path, str]:

@@ -23,7 +23,7 @@ from keyturn.audit.outputs import Files
 from keyturn.audit.run import audit
 from keyturn.aws import organizations, s3
 from keyturn.entry import logger
-from keyturn.errors import AwsRefused, KeyturnError, SettingMissing
+from keyturn.errors import AwsRefused, AwsThrottled, KeyturnError, SettingMissing
 from keyturn.rotation import iso
 
 PREFIX = "organization/"
@@ -31,9 +31,9 @@ NOT_JUDGED = "not-judged.json"
 OLDEST = timedelta(days=2)
 # A clock may differ; a report from the future would make every key look young.
 AHEAD = timedelta(hours=1)
-# A report of 5,000 users, the most that IAM allows, has about 2 MB.
-LARGEST_REPORT_BYTES = 256 * 1024 * 1024
-LARGEST_CONTEXT_BYTES = 16 * 1024 * 1024
+# A report of 5,000 users, the most that IAM allows, has about 2 MB, and so has its context. A
+# larger one would be a way to fill the function's disk, and so to keep everybody's report away.
+LARGEST_BYTES = 16 * 1024 * 1024
 ACCOUNT_ID = re.compile(r"\d{12}")
 
 
@@ -117,9 +117,9 @@ def fetch(bucket: str, account_id: str, folder: Path) -> Fetched:
     """
     report, context = folder / central.REPORT, folder / central.CONTEXT
     found = []
-    for path, most in ((report, LARGEST_REPORT_BYTES), (context, LARGEST_CONTEXT_BYTES)):
+    for path in (report, context):
         key = f"{central.PREFIX}{account_id}/{path.name}"
-        metadata = s3.download(bucket, key, path, at_most=most)
+        metadata = s3.download(bucket, key, path, at_most=LARGEST_BYTES)
         if metadata is None:
             raise CannotBeJudged(f"it has sent no {path.name}")
         found.append(metadata.get(central.REPORT_AT))
@@ -151,9 +151,14 @@ def judgeable(
                 source = fetched.source()
                 assert_recent(source.at, now)
                 audit([source], settings.thresholds, sink=None)
-            except (CannotBeJudged, ReportError, AwsRefused) as error:
-                logger.warning("an account is not judged", account=account_id, why=str(error))
-                not_judged.append(NotJudged(account_id, str(error)))
+            except (AwsThrottled, OSError):
+                raise  # not the account's fault: the next attempt may succeed
+            # Blind on purpose: what one account has sent must not keep the others' report away.
+            except Exception as error:  # noqa: BLE001
+                known = isinstance(error, CannotBeJudged | ReportError | AwsRefused)
+                why = str(error) if known else f"its files cannot be read ({type(error).__name__})"
+                logger.warning("an account is not judged", account=account_id, why=why)
+                not_judged.append(NotJudged(account_id, why))
                 continue
             yield fetched.source()
 

@@ -40,6 +40,12 @@ def secret_name(settings: Settings, user_name: str) -> str:
     return settings.secret_name_prefix + user_name
 
 
+def is_managed(user: iam.User, settings: Settings) -> bool:
+    """Whether the stack may touch a user: by its tag and path, as the roles' policies say."""
+    tag = user.tags.get(settings.managed_tag_key)
+    return tag == settings.managed_tag_value and user.path.startswith(settings.managed_user_path)
+
+
 def look(user_name: str, settings: Settings, *, mark: str) -> World:
     """Return everything that the decision table looks at.
 
@@ -49,11 +55,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
         mark: the looking execution's mark, to recognise its own claim.
     """
     user = iam.get_user(user_name)
-    managed = (
-        user is not None
-        and user.tags.get(settings.managed_tag_key) == settings.managed_tag_value
-        and user.path.startswith(settings.managed_user_path)
-    )
+    managed = user is not None and is_managed(user, settings)
     if user is None or not managed or "," in user_name:
         return World(
             now=datetime.now(UTC),

@@ -182,6 +182,17 @@ def test_health_events_are_not_forwarded_in_a_circle() -> None:
         assert not re.fullmatch(pattern, wrong)
 
 
+def test_the_stack_listens_to_exactly_what_is_forwarded() -> None:
+    (rule,) = resources("health-events", "AWS::Events::Rule").values()
+    listening = [
+        found["Properties"]["Pattern"]
+        for function in template.load()["Resources"].values()
+        for found in function["Properties"].get("Events", {}).values()
+        if isinstance(found, dict) and found.get("Type") == "EventBridgeRule"
+    ]
+    assert rule["EventPattern"] in listening
+
+
 def test_every_target_of_a_rule_keeps_what_it_cannot_deliver() -> None:
     for name in ("template", "health-events"):
         for rule in resources(name, "AWS::Events::Rule").values():

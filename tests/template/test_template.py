@@ -13,17 +13,20 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services import eventbridge
 
 from keyturn.aws import executions
 from keyturn.fleet.choosing import BATCH
 from keyturn.handlers import start_back_out
 from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
 from keyturn.settings import CHANGE_BUDGET_SECONDS, Settings
+from keyturn.triggers.reading import read
 from tools import template
 from tools.asl.definition import Definition
 
@@ -62,6 +65,7 @@ PARAMETERS = {
     "FleetScheduleState": "DISABLED",
     "AllowPrivateHealthUrls": "false",
     "NotificationEmail": "",
+    "GuardDutyAction": "NOTIFY",
     "LogRetentionDays": 90,
     "FunctionArchitecture": "arm64",
     "CentralEventBusArn": "",
@@ -133,6 +137,9 @@ ALLOWED = {
     "StartRotations": HAND_ON | {"states:StartExecution"},
     "LookAtRotations": HAND_ON | {"states:DescribeExecution"},
     "SumUpFleet": HAND_ON,
+    "StartRotation": KEYS
+    | {"iam:GetUser", "iam:ListUsers", DESCRIBE}
+    | {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
 }
 # Roles of rules, which have no function or machine.
 RULES_ROLES = {"SendEventsAwayRole"}
@@ -148,6 +155,7 @@ ON_EVERYTHING = {
     **dict.fromkeys(OF_THE_ACCOUNT, "it is about the account"),
     LIST: "Secrets Manager has no resources for it",
     "cloudwatch:DescribeAlarms": "composite alarms are shown only to who may see all alarms",
+    "iam:ListUsers": "a list of users has no resource; no other way from an id to a name",
     "logs:CreateLogDelivery": "the delivery of logs has no resources",
     "logs:DeleteLogDelivery": "the delivery of logs has no resources",
     "logs:DescribeLogGroups": "the delivery of logs has no resources",
@@ -472,6 +480,9 @@ def test_only_tagged_users_below_the_path_can_be_touched(
     for grant in grants(role, Resolver(given)):
         if not grant.action.startswith("iam:"):
             continue
+        if grant.action == "iam:ListUsers":  # reads only, and cannot be scoped
+            assert grant.resource == "*"
+            continue
         if grant.action == "iam:GetUser":  # tells "not managed" from "does not exist"; reads only
             assert grant.resource == f"arn:aws:iam::{ACCOUNT}:user/*"
             continue
@@ -682,18 +693,122 @@ def test_the_rule_on_dead_executions_matches_real_events() -> None:
     assert not matches(pattern, {**aborted, "detail": elsewhere})
 
 
-def test_a_dead_execution_that_nobody_backs_out_calls_a_person() -> None:
-    properties = FUNCTIONS["StartBackOut"]
-    queue = {"GetAtt": "LostBackOutQueue.Arn"}
-    assert properties["Events"]["ExecutionDied"]["Properties"]["DeadLetterConfig"] == {"Arn": queue}
+@pytest.mark.parametrize(
+    ("function", "name"), [("StartBackOut", "LostBackOut"), ("StartRotation", "LostEvent")]
+)
+def test_an_event_that_nobody_acts_on_calls_a_person(function: str, name: str) -> None:
+    properties = FUNCTIONS[function]
+    queue = {"GetAtt": f"{name}Queue.Arn"}
+    for rule in properties["Events"].values():
+        assert rule["Properties"]["DeadLetterConfig"] == {"Arn": queue}
+        assert rule["Properties"]["RetryPolicy"]["MaximumEventAgeInSeconds"] == 86400
     on_failure = properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
     assert on_failure == {"Type": "SQS", "Destination": queue}
-    alarm = RESOURCES["LostBackOutAlarm"]["Properties"]
+    alarm = RESOURCES[f"{name}Alarm"]["Properties"]
     assert alarm["AlarmActions"] == [{"Ref": "NotificationTopic"}]
-    assert alarm["Dimensions"][0]["Value"] == {"GetAtt": "LostBackOutQueue.QueueName"}
-    assert RESOURCES["LostBackOutQueue"]["Properties"]["SqsManagedSseEnabled"] is True
+    assert alarm["Dimensions"][0]["Value"] == {"GetAtt": f"{name}Queue.QueueName"}
+    assert RESOURCES[f"{name}Queue"]["Properties"]["SqsManagedSseEnabled"] is True
+    policy = RESOURCES[f"{name}QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][0]
+    rules = listed(policy["Condition"]["ArnEquals"]["aws:SourceArn"])
+    assert rules == [{"GetAtt": f"{function}Function{rule}.Arn"} for rule in properties["Events"]]
     publishers = RESOURCES["NotificationTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert publishers[0]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+
+
+# Alerts of other services
+
+ALERTS = {
+    "security_hub_iam3": "KeyTooOldInSecurityHub",
+    "config_access_keys_rotated": "KeyTooOldInConfig",
+    "health_exposed_key": "KeyExposedInHealth",
+    "guardduty_iam_user": "KeySuspiciousInGuardDuty",
+}
+
+
+def ruled(found: Any) -> set[str]:
+    """The rules whose patterns match an event, by the rules of EventBridge."""
+    rules = FUNCTIONS["StartRotation"]["Events"]
+    patterns = {name: Resolver()(rule["Properties"]["Pattern"]) for name, rule in rules.items()}
+    record = eventbridge._event_from_test_payload(found)
+    return {
+        name
+        for name, pattern in patterns.items()
+        if eventbridge._matches_pattern(json.dumps(pattern), record)
+    }
+
+
+@pytest.mark.parametrize(("name", "rule"), ALERTS.items())
+def test_a_rule_matches_its_sample_and_no_other_does(name: str, rule: str) -> None:
+    assert ruled(event(name)) == {rule}
+
+
+FINDING = ("detail", "findings", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "matched"),
+    [
+        ("security_hub_iam3", (*FINDING, "Compliance", "Status"), "PASSED", False),
+        ("security_hub_iam3", (*FINDING, "Compliance", "SecurityControlId"), "IAM.4", False),
+        ("security_hub_iam3", (*FINDING, "Workflow", "Status"), "NOTIFIED", False),
+        ("security_hub_iam3", (*FINDING, "RecordState"), "ARCHIVED", False),
+        ("security_hub_iam3", (*FINDING, "Resources", 0, "Type"), "AwsAccount", False),
+        ("security_hub_iam3", ("source",), "someone", False),
+        ("security_hub_iam3", ("detail-type",), "Security Hub Findings - Custom Action", False),
+        ("config_access_keys_rotated", ("detail", "configRuleName"), "access-keys-rotated", True),
+        ("config_access_keys_rotated", ("detail", "configRuleName"), "keys-rotated", False),
+        ("config_access_keys_rotated", ("detail", "resourceType"), "AWS::IAM::Role", False),
+        (
+            "config_access_keys_rotated",
+            ("detail", "newEvaluationResult", "complianceType"),
+            "COMPLIANT",
+            False,
+        ),
+        ("health_exposed_key", ("detail", "service"), "EC2", False),
+        ("health_exposed_key", ("detail", "eventTypeCode"), "AWS_RISK_CREDENTIALS_NEW", True),
+        ("health_exposed_key", ("detail", "eventTypeCode"), "AWS_RISK_IAM_QUARANTINE", True),
+        ("health_exposed_key", ("detail", "eventTypeCode"), "AWS_RISK_SPAM", False),
+        ("guardduty_iam_user", ("detail", "severity"), 7, True),
+        ("guardduty_iam_user", ("detail", "severity"), 7.0, True),
+        ("guardduty_iam_user", ("detail", "severity"), 6.9, False),
+        ("guardduty_iam_user", ("detail", "resource", "resourceType"), "Instance", False),
+        (
+            "guardduty_iam_user",
+            ("detail", "resource", "accessKeyDetails", "userType"),
+            "AssumedRole",
+            False,
+        ),
+    ],
+)
+def test_a_rule_matches_no_near_miss(
+    name: str, path: tuple[str | int, ...], value: Any, matched: bool
+) -> None:
+    found = event(name)
+    place = found
+    for step in path[:-1]:
+        place = place[step]
+    if path[-1] == "SecurityControlId":
+        place.pop("AssociatedStandards")
+        found["detail"]["findings"][0]["GeneratorId"] = "security-control/IAM.4"
+    place[path[-1]] = value
+    assert ruled(found) == ({ALERTS[name]} if matched else set())
+
+
+@pytest.mark.parametrize(
+    "older",
+    [
+        {"GeneratorId": "aws-foundational-security-best-practices/v/1.0.0/IAM.3"},
+        {"GeneratorId": "x", "ProductFields": {"ControlId": "IAM.3"}},
+    ],
+)
+def test_a_rule_matches_findings_of_older_forms(older: dict[str, Any]) -> None:
+    found = event("security_hub_iam3")
+    finding = found["detail"]["findings"][0]
+    finding["Compliance"] = {"Status": "FAILED"}
+    finding.update(older)
+    assert ruled(found) == {"KeyTooOldInSecurityHub"}
+    (alert,) = read(found, datetime.now(UTC)).alerts
+    assert alert.user_name == "ci-deployer"
 
 
 # The events
@@ -705,7 +820,7 @@ FLEET_EVENTS = ["rotate_fleet", "rotate_fleet_dry_run", "rotate_fleet_users"]
 
 
 def test_every_event_is_known_here() -> None:
-    known = {*ROTATE_EVENTS, *FLEET_EVENTS, "retire", "execution_aborted"}
+    known = {*ROTATE_EVENTS, *FLEET_EVENTS, *ALERTS, "retire", "execution_aborted"}
     assert {path.stem for path in EVENTS.iterdir()} == known
 
 

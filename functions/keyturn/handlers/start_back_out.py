@@ -8,14 +8,13 @@ names the dead execution.
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from keyturn.aws import calls, executions
 from keyturn.entry import framed, logger
-from keyturn.errors import SettingMissing
 from keyturn.identifiers import recovery_name
 from keyturn.request import LONGEST_ARN
+from keyturn.settings import required
 
 MAX_GENERATIONS = 3
 
@@ -34,7 +33,7 @@ DECIDED = frozenset(
 def run(event: dict[str, Any]) -> dict[str, Any]:
     """Start the back-out; answers what was done, for the log."""
     detail = event["detail"]
-    machine = _setting("ROTATE_KEY_STATE_MACHINE_ARN")
+    machine = required("ROTATE_KEY_STATE_MACHINE_ARN")
     dead = detail["executionArn"]
     if not _is_execution_of(machine, dead):
         return {"started": False, "why": "not an execution of this stack's RotateKey"}
@@ -113,18 +112,11 @@ def _input(detail: dict[str, Any]) -> dict[str, Any]:
 def _tell(problem: str, dead: str) -> None:
     with calls.translated("sns:Publish"):
         calls.sns().publish(
-            TopicArn=_setting("NOTIFICATION_TOPIC_ARN"),
+            TopicArn=required("NOTIFICATION_TOPIC_ARN"),
             Subject="Rotation Needs Attention: a dead execution",
             Message=f"{problem}.\nNext: look at the execution {dead}, find its user, and start "
             "RotateKey with action BACK_OUT for that user by hand.",
         )
-
-
-def _setting(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise SettingMissing(f"the environment variable {name} is not set; deploy the stack again")
-    return value
 
 
 handler = framed(__name__, run)
