@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,22 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from keyturn import central
 from keyturn.audit.errors import ReportError
-from keyturn.audit.model import AccountSource, PasswordPolicy, SecretFacts, Unavailable
+from keyturn.audit.model import (
+    AccountSource,
+    PasswordPolicy,
+    SecretFacts,
+    Status,
+    Unavailable,
+)
 from keyturn.audit.outputs import Files
+from keyturn.audit.report import AccountCounts
 from keyturn.audit.run import audit as judge
 from keyturn.aws import reports, s3, secrets
 from keyturn.entry import logger
 from keyturn.errors import AuditFailed, AwsRefused
 from keyturn.fleet import facts
-from keyturn.fleet.facts import FleetUser
 from keyturn.fleet.run import Run
-from keyturn.fleet.settings import DAY_SECONDS, FleetSettings
+from keyturn.fleet.settings import FleetSettings
 from keyturn.rotation import iso
 
 _REPORT_NAME = "credential-report.csv"
@@ -40,46 +46,39 @@ def audit(run: Run, settings: FleetSettings, *, asked_for: Sequence[str]) -> dic
     policy = _policy()
     listed = _secrets(settings)
     lines = report.content.decode("utf-8").splitlines(keepends=True)
+    source = AccountSource(
+        lines=lines,
+        at=report.at,
+        account_id=run.account_id,
+        managed=listed,
+        managed_path=settings.rotations.managed_user_path,
+        password_policy=policy,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
+        files = Files(Path(folder))
         try:
-            users = facts.users_of(
-                lines,
-                {} if isinstance(listed, Unavailable) else listed,
-                settings.rotations.managed_user_path,
-            )
-            managed = [user for user in users if user.managed]
-            source = AccountSource(
-                lines=lines,
-                at=report.at,
-                account_id=run.account_id,
-                managed=_of(managed, listed),
-                password_policy=policy,
-            )
-            files = Files(directory)
             judged = judge([source], settings.thresholds, sink=files)
         except ReportError as error:
-            raise AuditFailed(f"the credential report cannot be read: {error}") from None
-        written = files.write(judged)
-        csv_path = directory / _REPORT_NAME
-        csv_path.write_bytes(report.content)
-        central.send(settings.central_bucket, source, csv_path)
+            raise AuditFailed(str(error)) from None
+        written = [*files.write(judged).values(), Path(folder, _REPORT_NAME)]
+        written[-1].write_bytes(report.content)
+        central.send(settings.central_bucket, source, written[-1])
         for prefix in (run.audit_prefix, run.latest_prefix):
-            for path in (*written.values(), csv_path):
+            for path in written:
                 s3.upload(settings.report_bucket, prefix + path.name, path)
+    known = {} if isinstance(listed, Unavailable) else listed
+    users = [
+        user.dump()
+        for user in facts.users_of(lines, known, settings.rotations.managed_user_path)
+        if user.managed or user.name in {*asked_for}
+    ]
     unavailable = listed.why if isinstance(listed, Unavailable) else None
-    s3.write_json(
-        settings.report_bucket,
-        run.facts_key,
-        {
-            "reportAt": iso(report.at),
-            "unavailable": unavailable,
-            "users": [user.dump() for user in users if user.managed or user.name in {*asked_for}],
-        },
-    )
+    document = {"reportAt": iso(report.at), "unavailable": unavailable, "users": users}
+    s3.write_json(settings.report_bucket, run.facts_key, document)
+    (counts,) = judged.accounts
     if unavailable is None:
-        _measure(managed, run, settings)
-    return _summary(users, managed, policy, listed, judged.summary())
+        _measure(counts)
+    return _summary(counts)
 
 
 def _policy() -> PasswordPolicy | Unavailable | None:
@@ -102,46 +101,28 @@ def _unavailable(refused: AwsRefused) -> Unavailable:
     return Unavailable(str(refused))
 
 
-def _of(
-    managed: Sequence[FleetUser], listed: Mapping[str, SecretFacts] | Unavailable
-) -> Mapping[str, SecretFacts] | Unavailable:
-    if isinstance(listed, Unavailable):
-        return listed
-    return {user.name: listed[user.name] for user in managed}
-
-
-def _measure(managed: Sequence[FleetUser], run: Run, settings: FleetSettings) -> None:
+def _measure(counts: AccountCounts) -> None:
     """Write the metrics of the managed users' keys, without the dimension of the function."""
-    ages = [
-        (run.started_at - at).total_seconds() / DAY_SECONDS
-        for user in managed
-        for at in user.active_keys
-    ]
-    over = sum(age > settings.max_key_age_days for age in ages)
     numbers = EphemeralMetrics()
     for name, value in (
-        ("ManagedUsers", len(managed)),
-        ("OldestManagedKeyAgeDays", int(max(ages, default=0))),
-        ("ManagedKeysOverAge", over),
-        ("RotationsInFlight", sum(user.in_flight for user in managed)),
+        ("ManagedUsers", counts.managed_users),
+        ("OldestManagedKeyAgeDays", counts.oldest_managed_key_age_days or 0),
+        ("ManagedKeysOverAge", counts.managed_keys_over_age),
+        ("RotationsInFlight", counts.rotations_in_flight),
     ):
         numbers.add_metric(name=name, unit=MetricUnit.Count, value=value)
     numbers.flush_metrics()
 
 
-def _summary(
-    users: Sequence[FleetUser],
-    managed: Sequence[FleetUser],
-    policy: PasswordPolicy | Unavailable | None,
-    listed: Mapping[str, SecretFacts] | Unavailable,
-    report: Mapping[str, Any],
-) -> dict[str, Any]:
+def _summary(counts: AccountCounts) -> dict[str, Any]:
+    """Return what the digest says of the audit: small, however many users there are."""
     findings: Counter[str] = Counter()
+    for (rule, status, _), count in counts.findings.items():
+        findings[rule if status is Status.FINDING else f"{rule} (not judged)"] += count
     return {
-        "users": len(users),
-        "managed": len(managed),
+        "users": counts.users,
+        "managed": counts.managed_users,
+        "managedKeysOverAge": counts.managed_keys_over_age,
         "findings": dict(findings),
-        "unavailable": [
-            source.why for source in (policy, listed) if isinstance(source, Unavailable)
-        ],
+        "unavailable": [f"{source}: {why}" for source, why in counts.unavailable],
     }

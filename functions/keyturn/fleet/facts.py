@@ -104,13 +104,14 @@ def users_of(
 ) -> list[FleetUser]:
     """Return the users of a credential report that the audit has accepted.
 
-    Managed is who lies below the path and has a secret. IAM's tags cannot be had in a constant
-    number of calls; RotateKey looks at the tag, and the roles' policies enforce it.
+    Damaged rows are left out: the audit tells of them, and nobody is chosen by them. Managed is
+    who lies below the path and has a secret. IAM's tags cannot be had in a constant number of
+    calls; RotateKey looks at the tag, and the roles' policies enforce it.
     """
     return [
         _user(row, secrets.get(row["user"]), user_path)
         for row in csv.DictReader(lines)
-        if ":user/" in row["arn"]
+        if None not in row and None not in row.values() and ":user/" in row["arn"]
     ]
 
 
