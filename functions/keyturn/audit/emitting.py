@@ -124,6 +124,8 @@ class Row(NamedTuple):
     cells: tuple[str, ...]
     account_id: str
     line: int
+    option: str = ""
+    """`user_option` of the user."""
 
 
 def finding(made: Template, row: Row, managed: bool, calendar: Calendar) -> Finding:
@@ -144,7 +146,7 @@ def finding(made: Template, row: Row, managed: bool, calendar: Calendar) -> Find
     parts = made.next
     then = parts[0]
     if len(parts) > 1:
-        then = (rotation_input(user) if made.for_rotation else user_option(user)).join(parts)
+        then = (rotation_input(user) if made.for_rotation else row.option).join(parts)
     return Finding(
         hit.rule,
         hit.status,

@@ -99,7 +99,7 @@ def _hit(
 
 _LIST_KEYS = "aws iam list-access-keys {user}"
 _DEACTIVATE = (
-    f"find its id with `{_LIST_KEYS}`, deactivate it with "
+    f"`{_LIST_KEYS}`, then "
     "`aws iam update-access-key {user} --access-key-id ID --status Inactive`"
 )
 _ROTATE = (
@@ -109,16 +109,15 @@ _ROTATE = (
 _SEE_USER = "Look at the user itself: `aws iam get-user {user}`, `aws iam list-access-keys {user}`."
 _RUNNING = "Nothing now: a rotation of this user is running."
 _REMOVE_USER = (
-    "If nobody needs the user, remove it: deactivate its keys first and wait; then delete its "
-    "keys, password, policies and group memberships, and last `aws iam delete-user {user}`."
+    "If nobody needs the user: deactivate its keys and wait; then remove its keys, password, "
+    "policies and groups, and `aws iam delete-user {user}`."
 )
 
 
 def _old_keys(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit | None]:
     then = (
-        "Let Keyturn manage it if it is a machine's (the README says how), or put a role in its "
-        "place. By hand: `aws iam create-access-key {user}`, move every consumer to the new key, "
-        f"then the old one: {_DEACTIVATE}, and delete it when nothing is missing."
+        "Let Keyturn manage it, or put a role in its place. By hand: `aws iam create-access-key "
+        f"{{user}}`, move every consumer, {_DEACTIVATE}."
     )
     if profile.managed == MANAGED:
         then = f"RotateFleet rotates it when its schedule is enabled; at once: {_ROTATE}."
@@ -186,7 +185,7 @@ def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Ite
         else:
             what = f"Access key {credential.name[-1]} is active and"
             enabled = f"{credential.name}_active"
-            then = f"If nobody needs it: {_DEACTIVATE}; delete it when nothing is missing."
+            then = f"If nobody needs it: {_DEACTIVATE}."
             if profile.managed == IN_FLIGHT:
                 then = _RUNNING
         last_used = "password_last_used"
@@ -245,7 +244,7 @@ def _made_with_user(profile: Profile) -> Hit | None:
         ),
         f"{keys} made within {MADE_WITH_USER_SECONDS} seconds of the console user, "
         "{age} full days ago, so perhaps nobody asked for it.",
-        f"If nobody needs it: {_DEACTIVATE}; delete it when nothing is missing.",
+        f"If nobody needs it: {_DEACTIVATE}.",
         credential=f"access_key_{slots[0]}" if len(slots) == 1 else None,
         dated=dates,
         rank=max((profile.keys[slot - 1].rotated for slot in slots), default=NO_DATE),

@@ -25,6 +25,7 @@ from keyturn.audit.emitting import (
     shown,
     template,
     unreadable,
+    user_option,
 )
 from keyturn.audit.errors import ReportError
 from keyturn.audit.findings import (
@@ -216,7 +217,7 @@ class _Account:
     def _give(self, plan: Plan, cells: tuple[str, ...]) -> None:
         """Give a row's keys and findings to the sink."""
         sink, calendar = self.sink, self.calendar
-        row = Row(cells, self.account_id or "", self.line)
+        row = Row(cells, self.account_id or "", self.line, user_option(cells[0]))
         if sink is not None:
             for key in plan.keys:
                 sink.key(key_record(key, row, calendar))
