@@ -34,7 +34,7 @@ AHEAD = timedelta(hours=1)
 # A report of 5,000 users, the most that IAM allows, has about 2 MB, and so has its context. A
 # larger one would be a way to fill the function's disk, and so to keep everybody's report away.
 LARGEST_BYTES = 16 * 1024 * 1024
-ACCOUNT_ID = re.compile(r"\d{12}")
+ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,7 @@ def make_report(settings: Settings, now: datetime) -> dict[str, Any]:
     reporting = s3.folders(settings.bucket, central.PREFIX)
     listed = organizations.accounts() if settings.list_accounts else []
     not_judged: list[NotJudged] = []
-    with tempfile.TemporaryDirectory() as folder:
-        files = Files(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, Files(Path(folder)) as files:
         sources = judgeable(accounts(reporting, listed), settings, now, not_judged)
         report = audit(sources, settings.thresholds, sink=files)
         problems = [

@@ -70,6 +70,14 @@ class Files:
         self._worst_findings = _Worst(MOST_ON_THE_PAGE)
         self._worst_keys = _Worst(MOST_ON_THE_PAGE)
 
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what is open, also after an audit that failed."""
+        self._findings.close()
+        self._keys.close()
+
     def finding(self, finding: Finding) -> None:
         """Take a finding."""
         self._findings.add(*_finding_texts(finding))
@@ -166,6 +174,9 @@ class _Spool:
             self._csv_waiting.clear()
 
     def close(self) -> None:
+        """Write the rest and close both files; again does nothing."""
+        if self._csv.closed:
+            return
         self._flush()
         self._csv.close()
         self._json.close()

@@ -54,8 +54,7 @@ def audit(run: Run, settings: FleetSettings, *, asked_for: Sequence[str]) -> dic
         managed_path=settings.rotations.managed_user_path,
         password_policy=policy,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        files = Files(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, Files(Path(folder)) as files:
         try:
             judged = judge([source], settings.thresholds, sink=files)
         except ReportError as error:
