@@ -90,9 +90,10 @@ def test_buckets_are_closed_encrypted_and_versioned(name: str) -> None:
         assert bucket["BucketEncryption"]
         (rule,) = bucket["OwnershipControls"]["Rules"]
         assert rule == {"ObjectOwnership": "BucketOwnerEnforced"}
-    assert statement(name, "OnlyEncryptedConnections")["Condition"] == {
-        "Bool": {"aws:SecureTransport": "false"}
-    }
+    (policy,) = resources(name, "AWS::S3::BucketPolicy").values()
+    denied = policy["PolicyDocument"]["Statement"][-1]
+    assert (denied["Effect"], denied["Action"]) == ("Deny", "s3:*")
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 @pytest.mark.parametrize("name", ["template", "code-bucket"])
