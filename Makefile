@@ -93,7 +93,7 @@ stackset: setup ## Expand the template for StackSets: make stackset BUCKET=<buck
 	@test -n "$(BUCKET)" || { echo "make: name the bucket for the code: make stackset BUCKET=keyturn-code-eu-west-1 (docs/many-accounts.md)" >&2; exit 1; }
 	@mkdir -p build
 	@$(BIN)/sam build
-	@$(BIN)/sam package --s3-bucket "$(BUCKET)" --s3-prefix keyturn --output-template-file build/packaged.yaml --no-progressbar >/dev/null
+	@$(BIN)/sam package --s3-bucket "$(BUCKET)" --s3-prefix keyturn --output-template-file build/packaged.yaml --no-progressbar >build/package.log 2>&1 || { cat build/package.log >&2; exit 1; }
 	@$(PY) -m tools.stackset build/packaged.yaml
 
 lock: setup ## Compile the lock files again from the .in files

@@ -178,10 +178,12 @@ def next_steps(output: Path, template: Template, bucket: str) -> str:
     return f"""\
 {output}: {size:,} bytes ({inline}), {len(template["Resources"])} resources.
 
-Upload it, then create the stack set in the management account, or in a delegated administrator with
---call-as DELEGATED_ADMIN (see docs/many-accounts.md):
+Upload it, with the credentials that you have now:
 
   aws s3 cp {output} s3://{bucket}/{PREFIX}/{output.name}
+
+Then create the stack set in the management account, or in a delegated administrator with
+--call-as DELEGATED_ADMIN (see docs/many-accounts.md):
 
   aws cloudformation create-stack-set --stack-set-name keyturn \\
     --template-url https://{bucket}.s3.{region}.amazonaws.com/{PREFIX}/{output.name} \\
