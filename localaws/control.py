@@ -92,12 +92,24 @@ class Control:
         )
 
     def send_event(
-        self, source: str, detail_type: str, detail: Any, resources: list[str] | None = None
+        self,
+        source: str,
+        detail_type: str,
+        detail: Any,
+        resources: list[str] | None = None,
+        *,
+        account_id: str | None = None,
+        region: str | None = None,
     ) -> None:
-        """Send an event of another AWS service, which PutEvents refuses to everybody."""
+        """Send an event of another AWS service, which PutEvents refuses to everybody.
+
+        It arrives in the emulator's own account and Region unless others are named.
+        """
         self._post(
             "events",
             {
+                "account_id": account_id,
+                "region": region,
                 "Source": source,
                 "DetailType": detail_type,
                 "Detail": json.dumps(detail),

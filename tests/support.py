@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from localaws import LocalAws
+from localaws import Account
 from localaws.consumer import Consumer
 from tests.sweep import Inbox, Swept, sweep, unmasked
 
@@ -68,7 +68,7 @@ class Stack:
     PRETENDER = "test-pretender"
     """The session name under which tests act as a role of Keyturn, to see what it may not do."""
 
-    def __init__(self, aws: LocalAws, outputs: dict[str, str]) -> None:
+    def __init__(self, aws: Account, outputs: dict[str, str]) -> None:
         self.aws = aws
         self.outputs = outputs
         self.iam = aws.client("iam")
@@ -291,7 +291,7 @@ class Stack:
 class Reports:
     """What is in the report bucket."""
 
-    def __init__(self, aws: LocalAws, bucket: str) -> None:
+    def __init__(self, aws: Account, bucket: str) -> None:
         self.s3 = aws.client("s3")
         self.bucket = bucket
 

@@ -9,6 +9,7 @@ fails when a new version of MiniStack has closed the gap itself.
 from __future__ import annotations
 
 from localaws.overlay import (
+    accounts,
     cloudwatch,
     credential_report,
     iam,
@@ -22,6 +23,7 @@ from localaws.overlay.lambda_workers import Workers
 def install(endpoint_url: str) -> Workers:
     """Install everything; returns the Lambda workers, which the caller must stop."""
     iam.install()
+    accounts.install()
     credential_report.install()
     secretsmanager.install()
     stepfunctions.install()

@@ -37,34 +37,35 @@ class _Report:
 
 
 class Reports:
-    """The account's one report: when it was begun, and when it is there."""
+    """The one report of each account: when it was begun, and when it is there."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._model = CredentialReportModel()
-        self._report: _Report | None = None
+        self._reports: dict[str, _Report] = {}
 
     def set_model(self, model: CredentialReportModel) -> None:
-        """Use the model from now on, and forget the report."""
+        """Use the model from now on, and forget all reports."""
         with self._lock:
-            self._model, self._report = model, None
+            self._model = model
+            self._reports.clear()
 
     def generate(self, now: float) -> tuple[str, str]:
         """Begin a report unless there is one to use; returns state and description."""
         with self._lock:
-            present = self._report
+            present = self._reports.get(get_account_id())
             if present and now < present.ready_at:
                 return "INPROGRESS", ""
             if present and now - present.ready_at < self._model.reuse_seconds:
                 return "COMPLETE", ""
             ready_at = now + self._model.generation_seconds
-            self._report = _Report(_content(now), now, ready_at)
+            self._reports[get_account_id()] = _Report(_content(now), now, ready_at)
             return "STARTED", "No report exists. Starting a new report generation task"
 
     def get(self, now: float) -> _Report | tuple[int, str, str]:
         """The report, or status, code and message of the error."""
         with self._lock:
-            present = self._report
+            present = self._reports.get(get_account_id())
             if present is None:
                 return 410, "ReportNotPresent", "No report is present"
             if now < present.ready_at:

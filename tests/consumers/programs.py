@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localaws import LocalAws
+from localaws import Account
 from tests.support import MachineUser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -114,7 +114,7 @@ Starter = Callable[..., Program]
 class Start:
     """What is needed to start programs of one machine user, in a directory of its own."""
 
-    aws: LocalAws
+    aws: Account
     user: MachineUser
     directory: Path
     paces: Mapping[str, Pace] = field(default_factory=dict)

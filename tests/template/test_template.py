@@ -69,6 +69,8 @@ PARAMETERS = {
     "GuardDutyAction": "NOTIFY",
     "LogRetentionDays": 90,
     "FunctionArchitecture": "arm64",
+    "CentralEventBusArn": "",
+    "CentralReportBucketName": "",
 }
 
 OUTPUTS = {
@@ -141,6 +143,8 @@ ALLOWED = {
     "LookAtRotations": HAND_ON | {"states:DescribeExecution"},
     "SumUpFleet": HAND_ON,
 }
+# Roles of rules, which have no function or machine.
+RULES_ROLES = {"SendEventsAwayRole"}
 OWN_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
@@ -184,7 +188,8 @@ class Resolver:
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self(item) for item in value]
+            items = [self(item) for item in value]
+            return [item for item in items if item != "<AWS::NoValue>"]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
@@ -381,7 +386,33 @@ def test_every_function_and_machine_has_a_role_of_its_own() -> None:
         for properties in [*FUNCTIONS.values(), *STATE_MACHINES.values()]
     ]
     assert len(set(used)) == len(used)
-    assert {name.removesuffix(".Arn") for name in used} == set(roles())
+    assert {name.removesuffix(".Arn") for name in used} == set(roles()) - RULES_ROLES
+
+
+def test_the_rule_that_sends_events_away_may_send_them_there_and_nothing_else() -> None:
+    bus = "arn:aws:events:eu-west-1:999999999999:event-bus/keyturn-organization"
+    found = grants("SendEventsAwayRole", Resolver({"CentralEventBusArn": bus}))
+    assert [(grant.action, grant.resource) for grant in found] == [("events:PutEvents", bus)]
+
+
+def test_the_audit_may_write_under_its_own_account_in_a_bucket_of_its_organisation() -> None:
+    away = {"CentralReportBucketName": "all-reports"}
+    more = {*grants("AuditAccountRole", Resolver(away))} - {*grants("AuditAccountRole")}
+    condition = {"StringEquals": {"aws:ResourceOrgID": "${aws:PrincipalOrgID}"}}
+    assert more == {
+        Grant(
+            "s3:PutObject", f"arn:aws:s3:::all-reports/accounts/{ACCOUNT}/*", json.dumps(condition)
+        )
+    }
+
+
+def test_nothing_is_sent_to_another_account_unless_a_parameter_names_it() -> None:
+    conditional = {
+        name for name, spec in RESOURCES.items() if spec.get("Condition") == "SendsEventsAway"
+    }
+    about = {name for name in RESOURCES if "EventsAway" in name or "UnsentEvent" in name}
+    assert conditional == about
+    assert not Resolver()(TEMPLATE["Conditions"]["SendsEventsAway"])
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

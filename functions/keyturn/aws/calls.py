@@ -83,6 +83,12 @@ def cloudwatch() -> CloudWatchClient:
 
 
 @functools.cache
+def organizations() -> Any:
+    """Return the Organizations client (retrying)."""
+    return boto3.client("organizations", config=_RETRYING)
+
+
+@functools.cache
 def sns() -> SNSClient:
     """Return the SNS client (retrying)."""
     return boto3.client("sns", config=_RETRYING)

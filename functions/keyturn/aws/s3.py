@@ -6,13 +6,15 @@ The bucket encrypts by default. Writing an object again replaces it, so every wr
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from keyturn.aws import calls
-from keyturn.errors import HandoverMissing
+from keyturn.errors import AwsRefused, HandoverMissing
 
 _CONTENT_TYPES = {
     ".csv": "text/csv; charset=utf-8",
@@ -21,12 +23,48 @@ _CONTENT_TYPES = {
 }
 
 
-def upload(bucket: str, key: str, path: Path) -> None:
+def upload(bucket: str, key: str, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
     """Write a file as an object."""
     with path.open("rb") as file, calls.translated("s3:PutObject"):
         calls.s3().put_object(
-            Bucket=bucket, Key=key, Body=file, ContentType=_CONTENT_TYPES[path.suffix]
+            Bucket=bucket,
+            Key=key,
+            Body=file,
+            ContentType=_CONTENT_TYPES[path.suffix],
+            Metadata=dict(metadata or {}),
         )
+
+
+def download(bucket: str, key: str, path: Path, *, at_most: int) -> Mapping[str, str] | None:
+    """Write an object to a file and return its metadata, or None when there is no such object.
+
+    Raises:
+        AwsRefused: denied, or larger than `at_most` bytes.
+    """
+    with calls.translated("s3:GetObject"):
+        try:
+            found = calls.s3().get_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if calls.error_code(error) == "NoSuchKey":
+                return None
+            raise
+        if found["ContentLength"] > at_most:
+            found["Body"].close()
+            raise AwsRefused(f"{key} has {found['ContentLength']:,} bytes, more than {at_most:,}")
+        with path.open("wb") as file:
+            shutil.copyfileobj(found["Body"], file)
+    return found["Metadata"]
+
+
+def folders(bucket: str, prefix: str) -> list[str]:
+    """Return the names directly below a prefix, without the slash that ends them."""
+    with calls.translated("s3:ListBucket"):
+        pages = calls.s3().get_paginator("list_objects_v2")
+        return [
+            folder["Prefix"].removeprefix(prefix).rstrip("/")
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            for folder in page.get("CommonPrefixes", [])
+        ]
 
 
 def write_json(bucket: str, key: str, document: Any) -> None:

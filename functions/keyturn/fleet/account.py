@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keyturn import measures
+from keyturn import central, measures
 from keyturn.audit.errors import ReportError
 from keyturn.audit.model import (
     AccountSource,
@@ -60,7 +60,7 @@ def audit(run: Run, settings: FleetSettings, *, asked_for: Sequence[str]) -> dic
             raise AuditFailed(str(error)) from None
         written = [*files.write(judged).values(), Path(folder, _REPORT_NAME)]
         written[-1].write_bytes(report.content)
-        # Central collection: here the report and the context of `source` go to another account.
+        central.send(settings.central_bucket, source, written[-1])
         for prefix in (run.audit_prefix, run.latest_prefix):
             for path in written:
                 s3.upload(settings.report_bucket, prefix + path.name, path)

@@ -25,6 +25,8 @@ class FleetSettings:
     max_key_age_days: int
     max_rotations_per_run: int
     rotations: Settings
+    central_bucket: str = ""
+    """The bucket of the account that collects the reports of all accounts; empty: none."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FleetSettings:
@@ -44,6 +46,7 @@ class FleetSettings:
             max_key_age_days=_number(source, "MAX_KEY_AGE_DAYS"),
             max_rotations_per_run=_number(source, "MAX_ROTATIONS_PER_RUN"),
             rotations=Settings.from_env(source),
+            central_bucket=source.get("CENTRAL_REPORT_BUCKET", ""),
         )
 
     @property
