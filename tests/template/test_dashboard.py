@@ -184,7 +184,7 @@ def test_the_errors_of_every_function_are_shown() -> None:
 def test_every_alarm_is_shown() -> None:
     (properties,) = widgets("alarm").values()
     # The dashboard cannot name what a parameter may leave out.
-    always = [name for name in ALARMS if "Condition" not in template.load()["Resources"][name]]
+    always = [name for name in ALARMS if "Condition" not in RESOURCES[name]]
     assert set(properties["alarms"]) == {f"<{name}.Arn>" for name in always}
 
 
