@@ -23,7 +23,8 @@ UV     := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format docs bench faults model simulate consumers build deploy stackset lock clean
+.PHONY: help setup demo test coverage lint precommit hooks format docs bench faults model simulate consumers \
+        build deploy stackset lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +53,20 @@ demo: setup ## Rotate keys on an embedded AWS: no account, no Docker
 
 test: lint ## Run the linters and every test
 	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
+
+# Everything that decides: pure functions, so that every branch can be taken by a test.
+DECISIONS := announce claim decision polling policy request retirement rotation snapshot \
+             verification world
+
+coverage: setup ## Branch coverage of the code that decides, which must be complete
+	@$(PY) -m pytest -q -n $(TEST_PROCESSES) --cov=keyturn --cov-branch --cov-report= tests/unit tests/integration
+	@$(BIN)/coverage report --precision=2 --fail-under=100 --include="$$(printf 'functions/keyturn/%s.py,' $(DECISIONS))"
+
+precommit: setup ## Run the commit hooks on every file: style, types, templates, docs, secrets
+	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+hooks: setup ## Install the commit hooks into this clone
+	@$(BIN)/pre-commit install
 
 lint: setup ## Check style, types, the template, the state machines and the generated docs
 	@$(BIN)/ruff check --quiet
