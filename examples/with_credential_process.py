@@ -2,8 +2,13 @@
 
     AWS_PROFILE=ci-deployer python with_credential_process.py
 
+with, in ~/.aws/config (see docs/consumers.md),
+
+    [profile ci-deployer]
+    credential_process = keyturn credentials ci-deployer
+
 The variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must not be set: they would win. One
-client for the whole life of the process; botocore asks credential_process.py again by itself.
+client for the whole life of the process; botocore runs `keyturn credentials` again by itself.
 """
 
 from __future__ import annotations

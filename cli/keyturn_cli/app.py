@@ -1,0 +1,234 @@
+"""`keyturn`: the commands and their options. What they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keyturn.decision import Step
+from keyturn.identifiers import masked
+from keyturn_cli import credentials, output, plan, stack, start, status, watch
+from keyturn_cli.aws import Target
+from keyturn_cli.options import Debug, Endpoint, Json, Region, User, Yes, on_a_stack
+from keyturn_cli.runs import Run
+
+app = typer.Typer(
+    name="keyturn",
+    help="Rotate the access keys of IAM machine users, see how they stand, and undo it.",
+    epilog="Exit status: 0 all went well, 1 it ended otherwise (or findings, or declined), "
+    "2 a wrong option, an AWS error, or something to be mended first, 130 left with Ctrl-C.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Reason = Annotated[str, typer.Option(help="Why; it becomes part of the result.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait/--no-wait", help="Wait until it was accepted or refused (seconds)."),
+]
+Emergency = Annotated[
+    bool,
+    typer.Option(
+        "--emergency",
+        help="The key is exposed: deactivate it at once, wait for nobody, never bring it back.",
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Also a young or unused key, or one of a user with a console password."
+    ),
+]
+KeyId = Annotated[
+    str | None,
+    typer.Option("--access-key-id", help="The exposed key, when the user has two active ones."),
+]
+
+
+@app.command()
+@on_a_stack
+def rotate(
+    user: User,
+    *,
+    emergency: Emergency = False,
+    access_key_id: KeyId = None,
+    force: Force = False,
+    reason: Reason = "",
+    watch_it: Watch = False,
+    wait: Wait = True,
+    yes: Yes = False,
+    as_json: Json = False,
+    at: Target,
+) -> int:
+    """Rotate the access key of USER.
+
+    The work is done by Step Functions and takes from hours to days; this command only starts it.
+    Without --watch it returns as soon as the request was accepted (0) or refused (1).
+    """
+    found = stack.find(at.stack_name)
+    request: dict[str, object] = {"userName": user, "force": force, "reason": reason}
+    if emergency:
+        key = start.exposed_key(user, access_key_id)
+        output.confirm(
+            f"The key {masked(key)} of {user} is deactivated as soon as another one is "
+            "stored; consumers that are not on that one then fail. Go on?",
+            yes=yes,
+        )
+        request |= {"mode": "EMERGENCY", "accessKeyId": key}
+    return _started(found, request, watch_it=watch_it, wait=wait, as_json=as_json)
+
+
+@app.command()
+@on_a_stack
+def backout(
+    user: User,
+    *,
+    reason: Reason = "",
+    watch_it: Watch = False,
+    wait: Wait = True,
+    as_json: Json = False,
+    at: Target,
+) -> int:
+    """Undo the rotation of USER: go back to the old key.
+
+    A rotation that is running is stopped first. One that has ended can be undone as long as its
+    old key is kept.
+    """
+    found = stack.find(at.stack_name)
+    request: dict[str, object] = {"userName": user, "action": "BACK_OUT", "reason": reason}
+    return _started(found, request, watch_it=watch_it, wait=wait, as_json=as_json)
+
+
+def _started(
+    found: stack.Stack, request: dict[str, object], *, watch_it: bool, wait: bool, as_json: bool
+) -> int:
+    run = start.execute(found, request)
+    if watch_it:
+        return watch.to_the_end(run, found.prefix, json=as_json)
+    if wait:
+        return start.report_beginning(run, found.prefix, as_json=as_json)
+    if as_json:
+        output.print_json({"executionArn": run.arn})
+    else:
+        print(f"started {run.arn}")
+    return 0
+
+
+@app.command("watch")
+@on_a_stack
+def watch_command(
+    subject: Annotated[
+        str, typer.Argument(metavar="USER|EXECUTION", help="An IAM user, or an execution's ARN.")
+    ],
+    *,
+    as_json: Json = False,
+    at: Target,
+) -> int:
+    """Follow the work on a user, or one execution, to its end.
+
+    Leaves with 0 when the execution succeeded and with 1 when not. On Ctrl-C, or when the terminal
+    is lost, the execution goes on. Without a terminal: a line for each change.
+    """
+    found = stack.find(at.stack_name)
+    run: Run = start.find_run(found, subject)
+    return watch.to_the_end(run, found.prefix, json=as_json)
+
+
+@app.command("status")
+@on_a_stack
+def status_command(
+    user: Annotated[str | None, typer.Argument(metavar="[USER]", help="Only this user.")] = None,
+    *,
+    as_json: Json = False,
+    at: Target,
+) -> None:
+    """Show how every managed user stands, on one line each: keys, last use, last result, now."""
+    found = stack.find(at.stack_name)
+    rows = [status.of_one(found, user)] if user else status.of_all(found)
+    if as_json:
+        output.print_json({"users": [status.as_json(row) for row in rows]})
+    elif not rows:
+        print(f"No secret is named {found.prefix}*; begin with: keyturn onboard USER")
+    else:
+        status.show(rows)
+
+
+@app.command("plan")
+@on_a_stack
+def plan_command(
+    user: User,
+    *,
+    emergency: Emergency = False,
+    access_key_id: KeyId = None,
+    force: Force = False,
+    back_out: Annotated[bool, typer.Option("--backout", help="Plan a back-out instead.")] = False,
+    as_json: Json = False,
+    at: Target,
+) -> int:
+    """Tell what a rotation of USER would do now, and why; nothing is changed.
+
+    Leaves with 1 when it would be rejected.
+    """
+    request: dict[str, object] = {"force": force}
+    if back_out:
+        request["action"] = "BACK_OUT"
+    if emergency:
+        request |= {"mode": "EMERGENCY", "accessKeyId": start.exposed_key(user, access_key_id)}
+    made = plan.make(stack.find(at.stack_name), user, request)
+    if as_json:
+        output.print_json(plan.as_json(made))
+    else:
+        plan.show(made)
+    return 1 if made.step is Step.REJECT else 0
+
+
+@app.command("credentials")
+def credentials_command(
+    user: User,
+    *,
+    interval: Annotated[
+        float, typer.Option(help="SDKs look for another key so often, in seconds.")
+    ] = 300.0,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the last two good keys are kept (mode 0600); else "
+            "keyturn/USER.json below XDG_CACHE_HOME or ~/.cache."
+        ),
+    ] = None,
+    reader_profile: Annotated[
+        str | None,
+        typer.Option(help="Read the secret with this profile instead of the user's own key."),
+    ] = None,
+    first_key: Annotated[
+        bool,
+        typer.Option(
+            "--first-key",
+            help="Keep the key on standard input, a JSON object with AccessKeyId and "
+            "SecretAccessKey, and end.",
+        ),
+    ] = False,
+    secret_name_prefix: Annotated[
+        str, typer.Option(help="The stack's SecretNamePrefix.")
+    ] = credentials.PREFIX,
+    secret_name: Annotated[
+        str | None, typer.Option(help="Another secret than PREFIX/USER.")
+    ] = None,
+    region: Region = None,
+    endpoint_url: Endpoint = None,
+    debug: Debug = False,
+) -> None:
+    """Print the key of USER for AWS SDKs and the AWS CLI, as their credential_process.
+
+    In ~/.aws/config: credential_process = keyturn credentials USER. Programs then pick a new key
+    up without a restart. The secret is read with the user's own key, and when Secrets Manager is
+    out of reach, the last good key is served again. Errors go to standard error.
+    """
+    # Only the help comes by here: see __main__.py.
+    raise typer.Exit(credentials.main(sys.argv[2:]))
