@@ -6,6 +6,7 @@ part stands between two comments of a Markdown file:
     <!-- diagram:rotate_key -->  the state machine as a picture
     <!-- parameters -->          the template's parameters as a table
     <!-- events -->              the inputs in events/ as a table
+    <!-- cli -->                 the help of every command of keyturn
 
 and ends with a comment of the same word: `<!-- /diagram -->`. A diagram can be an overview of a few
 states, in the order in which they are named:
@@ -27,7 +28,7 @@ from tools.asl.definition import Definition
 from tools.asl.diagram import diagram
 
 OPENING = re.compile(
-    r"^<!-- (diagram|parameters|events)(?::(\w+))?(?: only: ([^\n]+?))? -->$", re.MULTILINE
+    r"^<!-- (diagram|parameters|events|cli)(?::(\w+))?(?: only: ([^\n]+?))? -->$", re.MULTILINE
 )
 
 
@@ -56,6 +57,8 @@ def _part(word: str, machine: str, only: str, root: Path) -> Iterator[str]:
         return _parameters(root)
     if word == "events":
         return _events(root)
+    if word == "cli":
+        return _cli()
     return _diagram(root, machine, [name.strip() for name in only.split(",") if name.strip()])
 
 
@@ -78,6 +81,21 @@ def _events(root: Path) -> Iterator[str]:
     for path in sorted((root / "events").glob("*.json")):
         content = json.dumps(json.loads(path.read_text(encoding="utf-8"))).replace("|", "\\|")
         yield f"| `events/{path.name}` | `{content}` |\n"
+
+
+def _cli() -> Iterator[str]:
+    for folder in ("cli", "functions"):
+        sys.path.insert(0, str(template.ROOT / folder))
+    from typer.testing import CliRunner  # noqa: PLC0415 - takes long, and only this part needs it
+
+    from keyturn_cli.app import app, paths  # noqa: PLC0415 - found only now
+
+    for path in paths():
+        done = CliRunner().invoke(
+            app, [*path, "--help"], prog_name="keyturn", env={"COLUMNS": "90"}, color=False
+        )
+        name = " ".join(["keyturn", *path])
+        yield f"### {name}\n\n```\n{done.stdout.rstrip()}\n```\n\n"
 
 
 def stale(root: Path) -> dict[Path, str]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.models import CommandInfo
 
 from keyturn.decision import Step
 from keyturn.identifiers import masked
-from keyturn_cli import credentials, output, plan, stack, start, status, watch
+from keyturn_cli import credentials, local, onboard, output, plan, stack, start, status, watch
 from keyturn_cli.aws import Target
-from keyturn_cli.options import Debug, Endpoint, Json, Region, User, Yes, on_a_stack
+from keyturn_cli.options import Debug, Endpoint, Json, Region, User, Yes, guarded, on_a_stack
 from keyturn_cli.runs import Run
 
 app = typer.Typer(
@@ -232,3 +233,141 @@ def credentials_command(
     """
     # Only the help comes by here: see __main__.py.
     raise typer.Exit(credentials.main(sys.argv[2:]))
+
+
+@app.command("onboard")
+@on_a_stack
+def onboard_command(
+    user: User,
+    *,
+    existing_secret_stdin: Annotated[
+        bool,
+        typer.Option(
+            "--existing-secret-stdin",
+            help="Store the present key, so that a back-out can restore it: its secret access key "
+            "is read from standard input, or asked for without showing it.",
+        ),
+    ] = False,
+    access_key_id: Annotated[
+        str | None, typer.Option(help="The present key, when the user has two active ones.")
+    ] = None,
+    yes: Yes = False,
+    at: Target,
+) -> None:
+    """Put USER into the stack's care: its secret, the consumer policy, the managed tag.
+
+    Shows what it will do and asks. What is there already stays, so it can be repeated.
+    """
+    found = stack.find(at.stack_name)
+    settings = found.settings()
+    facts = onboard.look(user, found)
+    given = onboard.read_given(facts, access_key_id) if existing_secret_stdin else None
+    changes = onboard.onboarding(facts, found, settings, given)
+    if given:
+        onboard.assert_is_users(facts, given)
+    if changes:
+        how = onboard.onboard(found, settings, facts, given)
+        onboard.carry_out(changes, how, notes=onboard.remarks(facts, given), yes=yes)
+    else:
+        print(f"{user} is onboarded already; nothing was changed")
+    print(
+        f"Next: let the consumers read the secret {found.secret_name(user)} (docs/consumers.md), "
+        f"then: keyturn plan {user}"
+    )
+
+
+@app.command("offboard")
+@on_a_stack
+def offboard_command(
+    user: User,
+    *,
+    delete_secret: Annotated[
+        bool, typer.Option("--delete-secret", help="Also delete the secret.")
+    ] = False,
+    recovery_days: Annotated[
+        int,
+        typer.Option(min=7, max=30, help="How long a deleted secret can be restored, in days."),
+    ] = 30,
+    yes: Yes = False,
+    at: Target,
+) -> None:
+    """Take USER out of the stack's care: remove the tag and the consumer policy.
+
+    Keys stay as they are, and so does the secret unless asked. Refused while a rotation is in
+    flight. Shows what it will do and asks.
+    """
+    found = stack.find(at.stack_name)
+    settings = found.settings()
+    facts = onboard.look(user, found)
+    days = recovery_days if delete_secret else None
+    changes = onboard.offboarding(facts, found, settings, delete_secret_after_days=days)
+    if not changes:
+        print(f"{user} is not in the care of the stack {found.name}; nothing was changed")
+        return
+    how = onboard.offboard(found, settings, facts, days)
+    onboard.carry_out(changes, how, notes=[], yes=yes)
+    print(f"{user} keeps its keys; Keyturn does not touch it any more")
+
+
+local_app = typer.Typer(
+    help="The embedded AWS, for playing with aws and sam: no account, no Docker.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(local_app, name="local")
+Export = Annotated[
+    bool, typer.Option("--export", help='Only the variables: eval "$(keyturn local up --export)"')
+]
+
+
+@local_app.command("up")
+@guarded
+def local_up(
+    *,
+    export: Export = False,
+    region: Annotated[str, typer.Option(help="The Region that it plays.")] = "us-east-1",
+) -> None:
+    """Start it in the background, and print the variables that point programs at it."""
+    made = local.up(region)
+    if not export:
+        print(f"The embedded AWS is up at {made.endpoint_url} (process {made.pid}).")
+        print("Point programs at it with:\n")
+    print(local.exports(made.environment))
+    if not export:
+        print('\nor: eval "$(keyturn local up --export)". Stop it with: keyturn local down')
+
+
+@local_app.command("down")
+@guarded
+def local_down() -> None:
+    """Stop it; everything in it is gone."""
+    print("stopped" if local.down() else "the embedded AWS is not up")
+
+
+@local_app.command("status")
+@guarded
+def local_status(*, as_json: Json = False) -> int:
+    """Tell whether it is up, and where; 1 when it is not."""
+    found = local.running()
+    if as_json:
+        output.print_json({"up": found is not None, **(found.dump() if found else {})})
+    elif found:
+        print(f"up at {found.endpoint_url} (process {found.pid}); log: {found.log}")
+    else:
+        print("not up; start it with: keyturn local up")
+    return 0 if found else 1
+
+
+def paths() -> list[list[str]]:
+    """Return the names of all commands, for the documentation: `[["rotate"], ["local", "up"]]`."""
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    own = [[_name(command)] for command in app.registered_commands]
+    return own + [
+        [str(name), _name(command)]
+        for name, group in groups.items()
+        for command in (group.registered_commands if group else [])
+    ]
+
+
+def _name(command: CommandInfo) -> str:
+    return str(command.name or getattr(command.callback, "__name__", ""))
