@@ -10,7 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from localaws.errors import LocalAwsError
-from localaws.model import ApiCall, Change, FaultRule, FiredFault, LastUsedModel
+from localaws.model import (
+    ApiCall,
+    Change,
+    CredentialReportModel,
+    FaultRule,
+    FiredFault,
+    LastUsedModel,
+)
 
 TIMEOUT_SECONDS = 30.0
 
@@ -83,6 +90,10 @@ class Control:
         self._post(
             "backdate", {"access_key_id": access_key_id, "created_at": created_at.timestamp()}
         )
+
+    def set_credential_report(self, model: CredentialReportModel) -> None:
+        """Make credential reports like that from now on; the present one is forgotten."""
+        self._post("credential-report", {"model": asdict(model)})
 
     def inject(self, rule: FaultRule) -> int:
         """Arm a fault. Returns the rule's id, for `faults_fired` and `clear_faults`."""

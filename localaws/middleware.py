@@ -21,7 +21,8 @@ from ministack.services import iam
 
 from localaws import requests, state
 from localaws.journal import journal
-from localaws.model import ApiCall, FaultRule, LastUsedModel
+from localaws.model import ApiCall, CredentialReportModel, FaultRule, LastUsedModel
+from localaws.overlay.credential_report import reports
 from localaws.overlay.iam import iso_seconds
 from localaws.overlay.lambda_workers import Workers
 from localaws.state import Request
@@ -216,6 +217,8 @@ class Middleware:
             case "backdate":
                 key = iam._access_keys[asked["access_key_id"]]
                 key["CreateDate"] = iso_seconds(asked["created_at"])
+            case "credential-report":
+                reports.set_model(CredentialReportModel(**asked["model"]))
             case "faults":
                 return {"rule": state.faults.arm(FaultRule(**asked))}
             case "faults/clear":

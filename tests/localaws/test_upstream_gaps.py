@@ -94,6 +94,29 @@ def variables_are_not_substituted(toy: Toy, name: str) -> object:
     return error_of(call, SecretId=f"toy/{name}") != ""
 
 
+def report_row(toy: Toy, name: str) -> list[str]:
+    """A user's row in a fresh credential report."""
+    iam = toy.aws.client("iam")
+    iam.generate_credential_report()
+    text = iam.get_credential_report()["Content"].decode()
+    return next(row for line in text.splitlines() if (row := line.split(","))[0] == name)
+
+
+def the_report_does_not_tell_uses(toy: Toy, name: str) -> object:
+    use(toy, toy.user(name))
+    return report_row(toy, name)[10] == "N/A"
+
+
+def the_report_has_no_dates_of_passwords(toy: Toy, name: str) -> object:
+    toy.user(name)
+    toy.aws.client("iam").create_login_profile(UserName=name, Password="not-a-secret-1")
+    return report_row(toy, name)[5] == "N/A"
+
+
+def a_report_is_there_at_once(toy: Toy, _: str) -> object:
+    return toy.aws.client("iam").generate_credential_report()["State"] == "COMPLETE"
+
+
 # Secrets Manager
 
 
@@ -256,6 +279,23 @@ def a_distributed_map_knows_no_items(toy: Toy, name: str) -> object:
     return toy.run(name, {"StartAt": "M", "States": {"M": state}}).get("output") != "[1, 2]"
 
 
+def a_distributed_map_needs_no_permission(toy: Toy, name: str) -> object:
+    denied = {"Effect": "Deny", "Action": "states:StartExecution", "Resource": "*"}
+    iam = toy.aws.client("iam")
+    toy_role = toy.aws.client("stepfunctions").describe_state_machine(
+        stateMachineArn=toy.outputs["MachineArn"]
+    )["roleArn"]
+    policy = {"Version": "2012-10-17", "Statement": [denied]}
+    arguments = {"RoleName": toy_role.rsplit("/", 1)[-1], "PolicyName": name}
+    iam.put_role_policy(**arguments, PolicyDocument=json.dumps(policy))
+    mode = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    inner = {"StartAt": "I", "States": {"I": {"Type": "Pass", "End": True}}}
+    state = {"Type": "Map", "ItemProcessor": {"ProcessorConfig": mode, **inner}, "End": True}
+    ended = toy.run(name, {"StartAt": "M", "States": {"M": state}}, [1])
+    iam.delete_role_policy(**arguments)
+    return ended["status"] == "SUCCEEDED"
+
+
 def assign_sees_its_own_values(toy: Toy, name: str) -> object:
     swap = {"x": "{% $y %}", "y": "{% $x %}"}
     states = {
@@ -316,6 +356,9 @@ GAPS = [
     policies_do_not_see_the_path,
     policies_do_not_see_tags_of_users,
     variables_are_not_substituted,
+    the_report_does_not_tell_uses,
+    the_report_has_no_dates_of_passwords,
+    a_report_is_there_at_once,
     names_are_not_checked,
     the_token_of_create_is_ignored,
     a_used_token_overwrites,
@@ -334,6 +377,7 @@ GAPS = [
     a_default_ignores_the_output,
     an_expression_is_no_time_limit,
     a_distributed_map_knows_no_items,
+    a_distributed_map_needs_no_permission,
     assign_sees_its_own_values,
     the_role_is_not_checked,
     errors_of_iam_have_no_name,

@@ -20,17 +20,22 @@ from typing import Any
 import pytest
 
 from keyturn.aws import executions
+from keyturn.fleet.choosing import BATCH
 from keyturn.handlers import start_back_out
-from keyturn.request import parse_retire_request, parse_rotate_request
+from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
 from keyturn.settings import CHANGE_BUDGET_SECONDS, Settings
 from tools import template
+from tools.asl.definition import Definition
 
 REGION, ACCOUNT, STACK = "eu-west-1", "111122223333", "keyturn"
 EVENTS = template.ROOT / "events"
 MACHINES = {
     "RotateKeyStateMachine": "statemachine/rotate_key.asl.json",
     "RetireKeyStateMachine": "statemachine/retire_key.asl.json",
+    "RotateFleetStateMachine": "statemachine/rotate_fleet.asl.json",
 }
+# These change keys and labels, under claims that end with a fence.
+FENCED = ("RotateKeyStateMachine", "RetireKeyStateMachine")
 
 # The contract's table (design: Public contract), and the two that only operators care about.
 # FenceSeconds is the longest function timeout and a minute.
@@ -51,6 +56,10 @@ PARAMETERS = {
     "FenceSeconds": 120,
     "MinKeyAgeSeconds": 86400,
     "UnusedAfterDays": 90,
+    "MaxKeyAgeDays": 90,
+    "MaxRotationsPerRun": 50,
+    "FleetSchedule": "rate(1 day)",
+    "FleetScheduleState": "DISABLED",
     "AllowPrivateHealthUrls": "false",
     "NotificationEmail": "",
     "LogRetentionDays": 90,
@@ -60,6 +69,8 @@ PARAMETERS = {
 OUTPUTS = {
     "RotateKeyStateMachineArn",
     "RetireKeyStateMachineArn",
+    "RotateFleetStateMachineArn",
+    "ReportBucketName",
     "NotificationTopicArn",
     "SecretNamePrefix",
     "ConsumerPolicyArn",
@@ -83,6 +94,15 @@ PUT = "secretsmanager:PutSecretValue"
 TAG = "secretsmanager:TagResource"
 UNTAG = "secretsmanager:UntagResource"
 ALARMS = "cloudwatch:DescribeAlarms"
+LIST = "secretsmanager:ListSecrets"
+PUT_OBJECT = "s3:PutObject"
+# How the functions of a fleet run hand on what is too large for a state.
+HAND_ON = {"s3:GetObject", "s3:ListBucket", PUT_OBJECT}
+OF_THE_ACCOUNT = {
+    "iam:GenerateCredentialReport",
+    "iam:GetAccountPasswordPolicy",
+    "iam:GetCredentialReport",
+}
 
 # What each function may do besides writing its own logs and traces. A longer line here is a
 # decision, not a detail: see the threat model.
@@ -106,6 +126,11 @@ ALLOWED = {
     "Decide": {DESCRIBE, TAG, UNTAG, MOVE},
     "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, TAG, UNTAG, MOVE},
     "StartBackOut": {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
+    "AuditAccount": {*OF_THE_ACCOUNT, LIST, PUT_OBJECT},
+    "ChooseUsers": HAND_ON,
+    "StartRotations": HAND_ON | {"states:StartExecution"},
+    "LookAtRotations": HAND_ON | {"states:DescribeExecution"},
+    "SumUpFleet": HAND_ON,
 }
 OWN_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
@@ -116,6 +141,8 @@ ON_EVERYTHING = {
     "xray:GetSamplingTargets": "X-Ray has no resources for it",
     "xray:PutTelemetryRecords": "X-Ray has no resources for it",
     "xray:PutTraceSegments": "X-Ray has no resources for it",
+    **dict.fromkeys(OF_THE_ACCOUNT, "it is about the account"),
+    LIST: "Secrets Manager has no resources for it",
     "cloudwatch:DescribeAlarms": "composite alarms are shown only to who may see all alarms",
     "logs:CreateLogDelivery": "the delivery of logs has no resources",
     "logs:DeleteLogDelivery": "the delivery of logs has no resources",
@@ -245,6 +272,17 @@ def timeout_of(function: str) -> int:
 def definition(machine: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((template.ROOT / MACHINES[machine]).read_text())
     return found
+
+
+def every_state(machine: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The states of a machine, those inside of a Map included."""
+    loaded = Definition.load(template.ROOT / MACHINES[machine])
+    return (item for scope in loaded.scopes() for item in scope.states.items())
+
+
+def used_functions(machine: str) -> set[str]:
+    """The functions that a definition names."""
+    return set(re.findall(r"\$\{(\w+)FunctionArn\}", json.dumps(definition(machine))))
 
 
 def event(name: str) -> Any:
@@ -406,6 +444,9 @@ def test_only_tagged_users_below_the_path_can_be_touched(
         if grant.action == "iam:GetUser":  # tells "not managed" from "does not exist"; reads only
             assert grant.resource == f"arn:aws:iam::{ACCOUNT}:user/*"
             continue
+        if grant.action in OF_THE_ACCOUNT:  # reads only; nothing about one user can be asked
+            assert role == "AuditAccountRole"
+            continue
         assert grant.resource == f"arn:aws:iam::{ACCOUNT}:{users}"
         expected = {"StringEquals": {f"aws:ResourceTag/{key}": value}}
         assert json.loads(grant.condition) == expected, grant.action
@@ -414,8 +455,23 @@ def test_only_tagged_users_below_the_path_can_be_touched(
 @pytest.mark.parametrize("role", roles())
 def test_secrets_outside_the_prefix_are_out_of_reach(role: str) -> None:
     secrets = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:machine-user/*"
-    found = {grant.resource for grant in grants(role) if grant.action.startswith("secretsmanager:")}
+    found = {
+        grant.resource
+        for grant in grants(role)
+        if grant.action.startswith("secretsmanager:") and grant.action != LIST  # names, no values
+    }
     assert found <= {secrets}
+
+
+@pytest.mark.parametrize("role", roles())
+def test_a_role_reaches_no_objects_but_those_of_its_part_of_the_report_bucket(role: str) -> None:
+    objects = {
+        grant.resource for grant in grants(role) if grant.action in ("s3:GetObject", PUT_OBJECT)
+    }
+    listed_ = {grant.resource for grant in grants(role) if grant.action == "s3:ListBucket"}
+    reports = {"<ReportBucket.Arn>/audits/*"} if role == "AuditAccountRole" else set()
+    assert objects <= {"<ReportBucket.Arn>/fleet/*"} | reports
+    assert listed_ <= {"<ReportBucket.Arn>"}
 
 
 @pytest.mark.parametrize("role", roles())
@@ -423,14 +479,27 @@ def test_only_executions_of_this_stacks_machines_can_be_seen_and_stopped(role: s
     for grant in grants(role):
         if grant.action in ("states:DescribeExecution", "states:StopExecution"):
             assert re.fullmatch(
-                rf"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-(RotateKey|RetireKey):\*",
+                rf"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-(RotateKey|RetireKey):\*"
+                if role != "RotateFleetRole"  # its own children, and no rotation
+                else rf"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-RotateFleet[:/]\*",
                 grant.resource,
             )
 
 
+def test_stopping_a_fleet_run_stops_no_rotation() -> None:
+    text = (template.ROOT / MACHINES["RotateFleetStateMachine"]).read_text()
+    assert "startExecution" not in re.sub(r'"Comment": ".*"', "", text)
+    started = [
+        grant.resource
+        for grant in grants("RotateFleetRole")
+        if grant.action == "states:StartExecution"
+    ]
+    assert started == [f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-RotateFleet"]
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_machine_may_call_exactly_the_functions_in_its_definition(machine: str) -> None:
-    used = set(re.findall(r"\$\{(\w+)FunctionArn\}", json.dumps(definition(machine))))
+    used = used_functions(machine)
     role = machine.replace("StateMachine", "Role")
     allowed = {grant.resource for grant in grants(role) if grant.action == "lambda:InvokeFunction"}
     assert allowed == {f"<{name}Function.Arn>" for name in used}
@@ -507,6 +576,7 @@ def test_everything_that_runs_has_a_log_group_with_a_retention() -> None:
     machines = {
         f"/aws/vendedlogs/states/{STACK}-RotateKey",
         f"/aws/vendedlogs/states/{STACK}-RetireKey",
+        f"/aws/vendedlogs/states/{STACK}-RotateFleet",
     }
     assert set(names) == functions | machines
     assert all(retention == {"Ref": "LogRetentionDays"} for retention in names.values())
@@ -534,14 +604,16 @@ def test_neither_answers_nor_exceptions_are_written_into_traces() -> None:
 
 
 def test_the_fence_outlasts_every_function_and_every_late_call() -> None:
-    longest = max(timeout_of(name) for name in FUNCTIONS)
+    """Only functions that change something under a claim need one: those of these machines."""
+    fenced = {name for machine in FENCED for name in used_functions(machine)}
+    longest = max(timeout_of(name) for name in fenced)
     assert PARAMETERS["FenceSeconds"] == longest + 60
     assert longest + 60 > CHANGE_BUDGET_SECONDS
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_task_outlasts_its_function_and_never_runs_it_twice_at_once(machine: str) -> None:
-    for state, task in definition(machine)["States"].items():
+    for state, task in every_state(machine):
         found = re.fullmatch(
             r"\$\{(\w+)FunctionArn\}", task.get("Arguments", {}).get("FunctionName", "")
         )
@@ -598,9 +670,11 @@ def test_a_dead_execution_that_nobody_backs_out_calls_a_person() -> None:
 
 ROTATE_EVENTS = ["rotate", "rotate_force", "back_out", "emergency", "emergency_by_key_id", "timing"]
 
+FLEET_EVENTS = ["rotate_fleet", "rotate_fleet_dry_run", "rotate_fleet_users"]
+
 
 def test_every_event_is_known_here() -> None:
-    known = {*ROTATE_EVENTS, "retire", "execution_aborted"}
+    known = {*ROTATE_EVENTS, *FLEET_EVENTS, "retire", "execution_aborted"}
     assert {path.stem for path in EVENTS.iterdir()} == known
 
 
@@ -609,6 +683,52 @@ def test_an_event_is_a_valid_input_of_rotate_key(name: str) -> None:
     request = parse_rotate_request(event(name))
     assert (request.user_name or request.access_key_id) is not None
     assert request.recovery is None
+
+
+@pytest.mark.parametrize("name", FLEET_EVENTS)
+def test_an_event_is_a_valid_input_of_rotate_fleet(name: str) -> None:
+    request = parse_fleet_request(event(name))
+    assert request.dry_run is (name == "rotate_fleet_dry_run")
+    assert bool(request.user_names) is (name == "rotate_fleet_users")
+
+
+def test_the_schedule_is_off_until_a_person_switches_it_on_and_gives_a_valid_input() -> None:
+    schedule = STATE_MACHINES["RotateFleetStateMachine"]["Events"]["Schedule"]["Properties"]
+    assert Resolver()(schedule["State"]) == "DISABLED"
+    assert Resolver()(schedule["ScheduleExpression"]) == "rate(1 day)"
+    assert schedule["OmitName"] is True
+    assert parse_fleet_request(json.loads(schedule["Input"])) == parse_fleet_request({})
+
+
+def test_all_rotations_that_one_run_may_start_are_in_flight_at_once() -> None:
+    """They take days: whoever had to wait for a place would wait for days."""
+    most = TEMPLATE["Parameters"]["MaxRotationsPerRun"]["MaxValue"]
+    rotate_users = definition("RotateFleetStateMachine")["States"]["Rotate Users"]
+    assert rotate_users["MaxConcurrency"] * BATCH >= most
+    assert rotate_users["ToleratedFailurePercentage"] == 100
+
+
+def test_the_report_bucket_is_encrypted_versioned_private_and_forgets() -> None:
+    bucket = RESOURCES["ReportBucket"]
+    properties = bucket["Properties"]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert properties["OwnershipControls"] == {
+        "Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    }
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert rule["ExpirationInDays"] == 400
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert "BucketName" not in properties
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    (deny,) = RESOURCES["ReportBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (deny["Effect"], deny["Action"]) == ("Deny", "s3:*")
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_the_event_is_a_valid_input_of_retire_key() -> None:

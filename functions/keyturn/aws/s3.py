@@ -1,0 +1,52 @@
+"""S3: the report bucket, in which the functions of a fleet run hand on what grows with the users.
+
+The bucket encrypts by default. Writing an object again replaces it, so every write may be retried.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from keyturn.aws import calls
+
+_CONTENT_TYPES = {
+    ".csv": "text/csv; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+}
+
+
+def upload(bucket: str, key: str, path: Path) -> None:
+    """Write a file as an object."""
+    with path.open("rb") as file, calls.translated("s3:PutObject"):
+        calls.s3().put_object(
+            Bucket=bucket, Key=key, Body=file, ContentType=_CONTENT_TYPES[path.suffix]
+        )
+
+
+def write_json(bucket: str, key: str, document: Any) -> None:
+    """Write a JSON document as an object."""
+    with calls.translated("s3:PutObject"):
+        calls.s3().put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=json.dumps(document).encode(),
+            ContentType=_CONTENT_TYPES[".json"],
+        )
+
+
+def read_json(bucket: str, key: str) -> Any:
+    """Return an object's JSON document, or None when there is no such object."""
+    with calls.translated("s3:GetObject"):
+        try:
+            found = calls.s3().get_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if calls.error_code(error) == "NoSuchKey":
+                return None
+            raise
+        text = found["Body"].read()
+    return json.loads(text)
