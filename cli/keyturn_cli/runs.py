@@ -14,6 +14,7 @@ from typing import Any
 
 from keyturn.identifiers import masked_in
 from keyturn_cli import aws
+from keyturn_cli.words import WAITS
 
 # Wait states whose length is the fence; the others wait for the seconds of the last answer.
 _FENCE_WAITS = frozenset(
@@ -52,6 +53,8 @@ class Run:
     rotation: Mapping[str, Any] = field(default_factory=dict)
     verdict: str | None = None
     why: str = ""
+    answered_by: str = ""
+    """The state whose function decided last."""
     wait_seconds: int = 0
     next_look_at: datetime | None = None
     trouble: str = ""
@@ -74,6 +77,23 @@ class Run:
     def reason(self) -> str:
         """Why it ended as it did, in words and masked."""
         return masked_in(str(self.result.get("reason") or self.why or "no reason was given"))
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for, in words; empty when it waits for nothing.
+
+        A look tells what is missing; before the first one there is only the purpose of the wait.
+        """
+        here = self.here
+        if not self.running or here is None:
+            return ""
+        if self.verdict == "WAIT" and self.answered_by.startswith("Check "):
+            return self.why
+        if here.kind != "Wait" and not here.state.startswith("Check "):
+            return ""
+        waits = [visit for visit in self.path if visit.kind == "Wait"]
+        last = max(waits, key=lambda visit: visit.last_at, default=None)
+        return WAITS.get(last.state, "") if last else ""
 
     @property
     def here(self) -> Visit | None:
@@ -165,6 +185,7 @@ def _answered(run: Run, output: dict[str, Any]) -> Run:
         run,
         rotation=rotation,
         verdict=payload.get("verdict"),
+        answered_by=run.here.state if run.here else "",
         why=masked_in(str(why)),
         wait_seconds=int(payload.get("waitSeconds") or 0),
         trouble="",

@@ -155,7 +155,7 @@ def _going_on(one: Row) -> str:
     if not one.run.running:
         return f"its execution ended {one.run.status} without deciding; start ROTATE or BACK_OUT"
     here = one.run.here.state if one.run.here else "beginning"
-    return f"{here}: {one.run.why}" if one.run.verdict == "WAIT" else here
+    return f"{here}: {one.run.waits_for}" if one.run.waits_for else here
 
 
 def as_json(one: Row) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def as_json(one: Row) -> dict[str, Any]:
         "executionArn": run.arn if run else None,
         "executionStatus": run.status if run else None,
         "state": run.here.state if run and run.here else None,
-        "waitsFor": run.why if run and run.running and run.verdict == "WAIT" else None,
+        "waitsFor": (run.waits_for or None) if run else None,
         "nextLookAt": run.next_look_at if run else None,
         "trouble": one.trouble or None,
     }

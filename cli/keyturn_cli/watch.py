@@ -88,7 +88,7 @@ def view(seen: Seen, now: datetime) -> View:
     return View(
         title=f"{run.action} {user}   {run.status}   {age}",
         path=lines,
-        waiting_for=run.why if run.running and run.verdict == "WAIT" else "",
+        waiting_for=run.waits_for,
         next_look=left(run.next_look_at, now) if run.running and run.next_look_at else "",
         keys=tuple(_key_line(key, seen, now) for key in seen.keys),
         labels="  ".join(f"{label} {held}" for label, held in seen.labels.items()),
@@ -136,8 +136,8 @@ def changes(before: Seen | None, seen: Seen, told: set[str]) -> Iterator[str]:
         yield f"{stamp(visit.entered_at)} {visit.state}{': ' + gloss if gloss else ''}"
     at = stamp(seen.now)
     old = before.run if before else None
-    if run.running and run.verdict == "WAIT" and (old is None or old.why != run.why) and run.why:
-        yield f"{at}   waits: {run.why}"
+    if run.waits_for and (old is None or old.waits_for != run.waits_for):
+        yield f"{at}   waits: {run.waits_for}"
     if run.trouble and (old is None or old.trouble != run.trouble):
         yield f"{at}   trouble: {run.trouble}"
     for key in seen.keys:
@@ -175,7 +175,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
             for visit in run.path
             if visit.kind != "Choice"
         ],
-        "waitsFor": run.why if run.running and run.verdict == "WAIT" else None,
+        "waitsFor": run.waits_for or None,
         "nextLookAt": run.next_look_at,
         "keys": [
             {

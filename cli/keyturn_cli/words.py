@@ -35,6 +35,19 @@ STATES = {
     "Start Retirement": "the old key is deleted after its retention",
 }
 
+# What a wait is for, before the first look has told what is missing.
+WAITS = {
+    "Wait Out The Claimant": "no call of the execution that was stopped may take effect any more",
+    "Wait For Consumers": "the consumers have to use the new key and to leave the old one",
+    "Watch Consumers": "whoever still needs the old key would fail now",
+    "Wait For Return": "the consumers have to return to the old key",
+    "Wait Before Discarding": "a call of the step that failed may still take effect",
+    "Wait Out Own Calls": "a call of the step that failed may still take effect",
+    "Wait To Take Over Again": "AWS is out of reach; it tries again",
+    "Wait To Decide Again": "AWS is out of reach; it tries again",
+    "Wait To Retry Back-Out": "a step of the back-out failed; it tries again",
+}
+
 
 def span(seconds: float) -> str:
     """Return a duration in its two largest units.
