@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.models import CommandInfo
 
+from keyturn.audit.model import Severity, Thresholds
 from keyturn.decision import Step
 from keyturn.identifiers import masked
-from keyturn_cli import credentials, local, onboard, output, plan, stack, start, status, watch
+from keyturn_cli import (
+    audit,
+    credentials,
+    local,
+    onboard,
+    output,
+    plan,
+    stack,
+    start,
+    status,
+    watch,
+)
 from keyturn_cli.aws import Target
 from keyturn_cli.options import Debug, Endpoint, Json, Region, User, Yes, guarded, on_a_stack
 from keyturn_cli.runs import Run
@@ -187,6 +200,98 @@ def plan_command(
     else:
         plan.show(made)
     return 1 if made.step is Step.REJECT else 0
+
+
+@app.command("audit")
+@on_a_stack
+def audit_command(
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="More downloaded reports.", show_default=False),
+    ] = None,
+    *,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Audit this downloaded credential report (CSV), not the account; any number.",
+        ),
+    ] = None,
+    made_at: Annotated[
+        datetime | None,
+        typer.Option("--at", help="When the reports were made (UTC); else the files' dates count."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML page.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the findings as CSV.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Write report.json, findings.csv, keys.csv and report.html there.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option(
+            case_sensitive=False, help="Leave with 1 when a finding is as bad as this, or worse."
+        ),
+    ] = None,
+    fail_on_unknown: Annotated[
+        bool,
+        typer.Option("--fail-on-unknown", help="Count what could not be judged as findings, too."),
+    ] = False,
+    max_key_age_days: Annotated[
+        int | None, typer.Option(min=1, help="Else the stack's MaxKeyAgeDays, or 90.")
+    ] = None,
+    unused_after_days: Annotated[
+        int | None, typer.Option(min=1, help="Else the stack's UnusedAfterDays, or 90.")
+    ] = None,
+    at: Target,
+) -> int:
+    """Audit the credentials of the account, or of downloaded reports of many accounts.
+
+    The rules are those of docs/audit.md. Nothing is changed; without --report IAM is asked to make
+    a credential report. Without a stack in the account nobody counts as managed.
+    """
+    wanted = audit.Wanted(html=html, csv=csv, directory=out, json=as_json)
+    paths = [*(report or ()), *(more or ())]
+    with audit.progress() as shown:
+        task = shown.add_task("Auditing", total=audit.assert_readable(paths) or None)
+        found = None if paths else _stack_if_any(at)
+        base = found.thresholds() if found else Thresholds()
+        thresholds = Thresholds(
+            max_key_age_days=max_key_age_days or base.max_key_age_days,
+            unused_after_days=unused_after_days or base.unused_after_days,
+        )
+        if paths:
+            moment = made_at.replace(tzinfo=UTC) if made_at else None
+            sources = audit.of_files(paths, moment, advance=lambda size: shown.advance(task, size))
+        else:
+            settings = found.settings() if found else None
+            source = audit.of_account(
+                settings, say=lambda text: shown.update(task, description=text)
+            )
+            sources = iter([source])
+        judged, worst = audit.run(sources, thresholds, wanted)
+    if not as_json:
+        audit.show(judged, worst)
+    failing = audit.failing(judged, fail_on, unknown=fail_on_unknown)
+    if failing and fail_on:
+        output.note(f"{failing} findings are {fail_on.value} or worse")
+    return 1 if failing else 0
+
+
+def _stack_if_any(at: Target) -> stack.Stack | None:
+    try:
+        return stack.find(at.stack_name)
+    except stack.NoStack as none:
+        output.note(f"{none}. Without it nobody counts as managed")
+        return None
 
 
 @app.command("credentials")

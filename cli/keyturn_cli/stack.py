@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import boto3
 from botocore.exceptions import ClientError
 
+from keyturn.audit.model import Thresholds
 from keyturn.settings import Settings
 from keyturn_cli import aws
 from keyturn_cli.errors import CliError
@@ -34,24 +35,39 @@ class Stack:
         """The name of a user's secret."""
         return self.prefix + user
 
-    def settings(self) -> Settings:
-        """Return what the stack's own functions work with: Check Request's environment."""
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables that the stack's functions work with."""
         found = aws.functions().get_function_configuration(FunctionName=f"{self.name}-CheckRequest")
-        return Settings.from_env(found.get("Environment", {}).get("Variables", {}))
+        return found.get("Environment", {}).get("Variables", {})
+
+    def settings(self) -> Settings:
+        """Return the settings that the stack's functions work with."""
+        return Settings.from_env(self.environment())
+
+    def thresholds(self) -> Thresholds:
+        """Return the audit's thresholds."""
+        return Thresholds(
+            max_key_age_days=int(self.environment()["MAX_KEY_AGE_DAYS"]),
+            unused_after_days=self.settings().unused_after_days,
+        )
+
+
+class NoStack(CliError):
+    """There is no Keyturn stack of this name here."""
 
 
 def find(name: str) -> Stack:
     """Return the stack of this name.
 
     Raises:
-        CliError: there is none in this account and Region, or it is not Keyturn's.
+        NoStack: there is none in this account and Region, or it is not Keyturn's.
     """
     try:
         found = aws.cloudformation().describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         if "does not exist" not in str(error):
             raise
-        raise CliError(
+        raise NoStack(
             f"there is no stack {name} in {_region()}; name it with --stack-name (or "
             "KEYTURN_STACK_NAME) and its Region with --region"
         ) from None
@@ -61,7 +77,7 @@ def find(name: str) -> Stack:
         if "OutputKey" in item and "OutputValue" in item
     }
     if "RotateKeyStateMachineArn" not in outputs:
-        raise CliError(f"the stack {name} is not a Keyturn stack; name one with --stack-name")
+        raise NoStack(f"the stack {name} is not a Keyturn stack; name one with --stack-name")
     return Stack(name, outputs)
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from rich.progress import Progress
 from rich.table import Table
 
-from keyturn.aws import iam
+from keyturn.aws import calls, iam, secrets
 from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn.identifiers import key_of_version, masked
 from keyturn.snapshot import read_intent
@@ -50,26 +50,19 @@ class Row:
     trouble: str = ""
 
 
-def listed(stack: Stack) -> Iterator[Listed]:
-    """Yield the secrets under the prefix; not those that are being deleted."""
-    pages = (
-        aws.secretsmanager()
-        .get_paginator("list_secrets")
-        .paginate(Filters=[{"Key": "name", "Values": [stack.prefix]}])
-    )
-    for page in pages:
-        for found in page["SecretList"]:
-            name = found.get("Name", "")
-            if not name.startswith(stack.prefix) or found.get("DeletedDate"):
-                continue
-            versions = found.get("SecretVersionsToStages", {})
-            tags = {tag.get("Key", ""): tag.get("Value", "") for tag in found.get("Tags", [])}
-            yield Listed(
-                user=name.removeprefix(stack.prefix),
-                arn=found["ARN"],
-                labels={label: version for version, held in versions.items() for label in held},
-                last=LastResult.of(tags),
-            )
+def listed(stack: Stack) -> list[Listed]:
+    """Return the secrets under the prefix, by user; not those that are being deleted."""
+    found = [
+        Listed(
+            user=secret.name.removeprefix(stack.prefix),
+            arn=secret.arn,
+            labels=dict(secret.labels),
+            last=LastResult.of(secret.tags),
+        )
+        for secret in secrets.listed(stack.prefix)
+        if not secret.scheduled_for_deletion
+    ]
+    return sorted(found, key=lambda secret: secret.user)
 
 
 def row(secret: Listed) -> Row:
@@ -115,14 +108,16 @@ def of_one(stack: Stack, user: str) -> Row:
 
 def of_all(stack: Stack) -> list[Row]:
     """Return all rows by name, with progress on a terminal."""
-    found = sorted(listed(stack), key=lambda secret: secret.user)
-    aws.iam()  # one session loads a service's model once
+    found = listed(stack)
+    for client in (calls.iam, calls.secretsmanager, aws.stepfunctions):
+        client()  # made before the threads, because a session is not theirs to share
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         return list(_counted(pool.map(row, found), len(found)))
 
 
 def _counted(rows: Iterable[Row], total: int) -> Iterator[Row]:
-    with Progress(console=output.to_people(), transient=True) as progress:
+    console = output.to_people()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Looking at the users", total=total)
         for one in rows:
             progress.advance(task)
