@@ -13,7 +13,7 @@ from typing import NamedTuple
 from keyturn.audit.columns import NO_DATES, Cells
 from keyturn.audit.dates import BROKEN, Calendar, parsed
 from keyturn.audit.findings import Hit, judge
-from keyturn.audit.model import Finding, KeyRecord, Need, Severity, Status, Thresholds
+from keyturn.audit.model import Finding, KeyRecord, Need, Status, Thresholds
 from keyturn.audit.need import need
 from keyturn.audit.rules import NO, UNMANAGED, YES, Profile
 from keyturn.audit.sources import SEVERITIES, SOURCES, USER_RULES
@@ -22,6 +22,8 @@ from keyturn.identifiers import masked_in
 _INDEX = {name: index for index, name in enumerate(Cells._fields)}
 _USER, _INPUT = "{user}", "{input}"
 _LONGEST_CELL = 60
+_NOTHING = 1_000_000
+"""Greater than any rank."""
 
 
 class Template(NamedTuple):
@@ -59,7 +61,7 @@ class KeyTemplate(NamedTuple):
 class Plan:
     """What becomes of the rows with one profile, and how many they were."""
 
-    __slots__ = ("count", "hits", "keys", "managed", "profile")
+    __slots__ = ("count", "hits", "keys", "managed", "oldest", "profile")
 
     def __init__(
         self, profile: Profile, hits: tuple[Template, ...], keys: tuple[KeyTemplate, ...]
@@ -69,6 +71,8 @@ class Plan:
         self.hits = hits
         self.keys = keys
         self.managed = profile.managed != UNMANAGED
+        ranks = [key.rotated for key in profile.keys if key.active != NO and key.rotated >= 0]
+        self.oldest = min(ranks, default=_NOTHING)
         self.count = 0
 
 
@@ -269,7 +273,3 @@ def _blame(made: Template, row: Row, calendar: Calendar) -> str:
             if name.endswith("_last_rotated") and row.cells[place] in NO_DATES
         ]
     return f"Line {row.line}: {'; '.join(wrong)}."
-
-
-SeverityRank = {severity: rank for rank, severity in enumerate(reversed(Severity))}
-"""The worse, the greater."""

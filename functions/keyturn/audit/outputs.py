@@ -15,7 +15,7 @@ from json.encoder import encode_basestring_ascii as _json_text
 from pathlib import Path
 from typing import IO, Any
 
-from keyturn.audit.model import Finding, KeyRecord, Severity, Status
+from keyturn.audit.model import Finding, KeyRecord, Rule, Severity, Status
 from keyturn.audit.report import Report
 
 MOST_ON_THE_PAGE = 5_000
@@ -23,16 +23,16 @@ FINDING_COLUMNS = (
     "severity",
     "status",
     "rule",
+    "credential",
+    "tier",
+    "compliance",
     "account_id",
     "user",
     "managed",
-    "credential",
     "age_days",
-    "tier",
+    "dates",
     "detail",
     "next",
-    "dates",
-    "compliance",
 )
 KEY_COLUMNS = (
     "account_id",
@@ -52,7 +52,7 @@ KEY_COLUMNS = (
     "need",
     "advice",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = "=+-@\t\r"
 _BUFFER = 1 << 20
 _TOGETHER = 512
 """How many records are put together before they are written."""
@@ -72,7 +72,7 @@ class Files:
 
     def finding(self, finding: Finding) -> None:
         """Take a finding."""
-        self._findings.add(_finding_json(finding), _finding_csv(finding))
+        self._findings.add(*_finding_texts(finding))
         score = _SEVERITY_SCORE[finding.severity] + (finding.age_days or 0)
         if finding.status is Status.UNKNOWN:
             score -= _STEP // 2
@@ -81,7 +81,7 @@ class Files:
 
     def key(self, key: KeyRecord) -> None:
         """Take an access key."""
-        self._keys.add(_key_json(key), _key_csv(key))
+        self._keys.add(*_key_texts(key))
         score = (key.age_days or 0) + (_STEP if key.active else 0)
         if score > self._worst_keys.least:
             self._worst_keys.add(score, key)
@@ -205,42 +205,81 @@ _STEP = 10_000_000
 _SEVERITY_SCORE = {severity: rank * _STEP for rank, severity in enumerate(reversed(Severity))}
 
 
-# JSON. By hand, field by field: json.dumps takes four times as long, and this is most of the work.
-# The names are those of the records in camelCase; a test compares it with json.dumps.
+# JSON and CSV by hand: json.dumps and csv.writer take about three times as long, and this is most
+# of an audit's work. Tests compare both with what those two make of the same records.
 
 _TRUE_FALSE = {True: "true", False: "false"}
-_constant_json: dict[tuple[str, ...], str] = {}
+_Kind = tuple[Rule, Status, Severity, str | None, str | None]
+_kinds: dict[_Kind, tuple[str, str]] = {}
+"""What findings of a kind have in common, as JSON and CSV. There are a few hundred kinds."""
+
+
+def cell(text: str | None) -> str:
+    """Return a text as a CSV field that no spreadsheet takes for a formula.
+
+    >>> cell("=HYPERLINK(1)"), cell("a,b"), cell(None)
+    ("'=HYPERLINK(1)", '"a,b"', '')
+    """
+    if not text:
+        return ""
+    if text[0] in _FORMULA:
+        text = f"'{text}"
+    return _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    if '"' in text or "," in text or "\n" in text or "\r" in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def _or_null(text: str | None) -> str:
     return "null" if text is None else _json_text(text)
 
 
-def _compliance_json(compliance: tuple[str, ...]) -> str:
-    """Return a rule's compliance ids; there are as many as rules."""
-    made = _constant_json.get(compliance)
-    if made is None:
-        made = _constant_json[compliance] = json.dumps(compliance)
-    return made
+def _kind(finding: Finding) -> tuple[str, str]:
+    """Return the constant beginnings of a finding's JSON and CSV."""
+    rule, status, severity = finding.rule.value, finding.status.value, finding.severity.value
+    constant = {
+        "rule": rule,
+        "status": status,
+        "severity": severity,
+        "credential": finding.credential,
+        "tier": finding.tier,
+        "compliance": finding.compliance,
+    }
+    as_json = json.dumps(constant, separators=(",", ":"))[:-1]
+    compliance = _quoted("; ".join(finding.compliance))
+    as_csv = f"{severity},{status},{rule},{finding.credential or ''},{finding.tier or ''},"
+    return as_json, f"{as_csv}{compliance},"
 
 
-def _finding_json(finding: Finding) -> str:
+def _finding_texts(finding: Finding) -> tuple[str, str]:
+    """Return a finding as JSON and as a CSV row."""
     (
         rule, status, severity, account_id, user, managed, credential, age_days, tier, dates,
-        compliance, detail, then,
+        _, detail, then,
     ) = finding  # fmt: skip
-    columns = ",".join([f"{_json_text(name)}:{_json_text(cell)}" for name, cell in dates])
+    kind = (rule, status, severity, credential, tier)
+    made = _kinds.get(kind)
+    if made is None:
+        made = _kinds[kind] = _kind(finding)
+    as_json, as_csv = made
+    columns = ",".join([f'"{name}":{_json_text(text)}' for name, text in dates])
+    decided_on = "; ".join([f"{name}={text}" for name, text in dates])
+    age = "null" if age_days is None else age_days
     return (
-        f'{{"rule":"{rule._value_}","status":"{status._value_}","severity":"{severity._value_}",'
-        f'"accountId":{_json_text(account_id)},"user":{_or_null(user)},'
-        f'"managed":{_TRUE_FALSE[managed]},"credential":{_or_null(credential)},'
-        f'"ageDays":{"null" if age_days is None else age_days},"tier":{_or_null(tier)},'
-        f'"dates":{{{columns}}},"compliance":{_compliance_json(compliance)},'
-        f'"detail":{_json_text(detail)},"next":{_json_text(then)}}}'
+        f'{as_json},"accountId":{_json_text(account_id)},"user":{_or_null(user)},'
+        f'"managed":{_TRUE_FALSE[managed]},"ageDays":{age},"dates":{{{columns}}},'
+        f'"detail":{_json_text(detail)},"next":{_json_text(then)}}}',
+        f"{as_csv}{cell(account_id)},{cell(user)},{_TRUE_FALSE[managed]},"
+        f"{'' if age_days is None else age_days},{_quoted(decided_on)},{_quoted(detail)},"
+        f"{_quoted(then)}\r\n",
     )
 
 
-def _key_json(key: KeyRecord) -> str:
+def _key_texts(key: KeyRecord) -> tuple[str, str]:
+    """Return a key as JSON and as a CSV row."""
     (
         account_id, user, user_arn, user_created, slot, active, created, last_used, service,
         region, age_days, tier, managed, console, need, advice,
@@ -253,50 +292,9 @@ def _key_json(key: KeyRecord) -> str:
         f'"lastUsedRegion":{_or_null(region)},'
         f'"ageDays":{"null" if age_days is None else age_days},"tier":{_or_null(tier)},'
         f'"managed":{_TRUE_FALSE[managed]},"consolePassword":{_TRUE_FALSE[console]},'
-        f'"need":"{need._value_}","advice":{_json_text(advice)}}}'
-    )
-
-
-# CSV for spreadsheets.
-
-
-def cell(text: str | None) -> str:
-    """Return a text as a CSV field that no spreadsheet takes for a formula.
-
-    >>> cell("=HYPERLINK(1)"), cell("a,b"), cell(None)
-    ("'=HYPERLINK(1)", '"a,b"', '')
-    """
-    if not text:
-        return ""
-    if text.startswith(_FORMULA):
-        text = f"'{text}"
-    if '"' in text or "," in text or "\n" in text or "\r" in text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def _finding_csv(finding: Finding) -> str:
-    (
-        rule, status, severity, account_id, user, managed, credential, age_days, tier, dates,
-        compliance, detail, then,
-    ) = finding  # fmt: skip
-    columns = "; ".join([f"{name}={value}" for name, value in dates])
-    return (
-        f"{severity._value_},{status._value_},{rule._value_},{cell(account_id)},{cell(user)},"
-        f"{_TRUE_FALSE[managed]},{credential or ''},{'' if age_days is None else age_days},"
-        f"{tier or ''},{cell(detail)},{cell(then)},{cell(columns)},"
-        f"{'; '.join(compliance)}\r\n"
-    )
-
-
-def _key_csv(key: KeyRecord) -> str:
-    (
-        account_id, user, user_arn, user_created, slot, active, created, last_used, service,
-        region, age_days, tier, managed, console, need, advice,
-    ) = key  # fmt: skip
-    return (
+        f'"need":"{need._value_}","advice":{_json_text(advice)}}}',
         f"{cell(account_id)},{cell(user)},{cell(user_arn)},{cell(user_created)},{slot},"
         f"{_TRUE_FALSE[active]},{cell(created)},{cell(last_used)},{cell(service)},"
         f"{cell(region)},{'' if age_days is None else age_days},{tier or ''},"
-        f"{_TRUE_FALSE[managed]},{_TRUE_FALSE[console]},{need._value_},{cell(advice)}\r\n"
+        f"{_TRUE_FALSE[managed]},{_TRUE_FALSE[console]},{need._value_},{_quoted(advice)}\r\n",
     )

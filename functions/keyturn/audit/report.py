@@ -53,6 +53,8 @@ class AccountCounts:
     rotations_in_flight: int
     managed_keys_over_age: int
     oldest_managed_key_age_days: int | None
+    oldest_key_age_days: int | None
+    """Of active keys, managed or not."""
     findings: Mapping[FindingKind, int]
     root: RootFacts
     unavailable: tuple[tuple[str, str], ...]
@@ -75,7 +77,8 @@ class AccountCounts:
             "rotationsInFlight": self.rotations_in_flight,
             "managedKeysOverAge": self.managed_keys_over_age,
             "oldestManagedKeyAgeDays": self.oldest_managed_key_age_days,
-            "findingCounts": _kinds(self.findings),
+            "oldestKeyAgeDays": self.oldest_key_age_days,
+            "findings": _found(self.findings),
             "root": {
                 "passwordLastUsed": self.root.password_last_used,
                 "mfa": self.root.mfa,
@@ -120,7 +123,6 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """Return the JSON form, which docs/audit.md describes."""
-        findings = self.findings
         return {
             "format": FORMAT,
             "thresholds": {
@@ -137,14 +139,8 @@ class Report:
                 "managedUsers": sum(account.managed_users for account in self.accounts),
                 "rotationsInFlight": sum(a.rotations_in_flight for a in self.accounts),
                 "managedKeysOverAge": sum(a.managed_keys_over_age for a in self.accounts),
-                "findings": sum(
-                    n for (_, status, _), n in findings.items() if status is Status.FINDING
-                ),
-                "unknown": sum(
-                    n for (_, status, _), n in findings.items() if status is Status.UNKNOWN
-                ),
+                "findings": _found(self.findings),
             },
-            "findingCounts": _kinds(findings),
             "tables": self.tables.dump(),
             "accounts": [account.dump() for account in self.accounts],
             "problems": list(self.problems),
@@ -155,17 +151,20 @@ class Report:
         }
 
 
-def _kinds(findings: Mapping[FindingKind, int]) -> list[dict[str, Any]]:
-    """Return counts by rule, status and severity, in the order in which these are defined."""
-    return [
-        {
-            "rule": rule.value,
-            "status": status.value,
-            "severity": severity.value,
-            "count": findings[rule, status, severity],
-        }
-        for rule in Rule
-        for status in Status
-        for severity in Severity
-        if findings.get((rule, status, severity))
-    ]
+def _found(findings: Mapping[FindingKind, int]) -> dict[str, Any]:
+    """Return counts of findings: those of a severity are without the UNKNOWN ones."""
+    by_rule: Counter[str] = Counter()
+    by_severity: Counter[str] = Counter()
+    unknown = 0
+    for (rule, status, severity), count in findings.items():
+        by_rule[rule.value] += count
+        if status is Status.FINDING:
+            by_severity[severity.value] += count
+        else:
+            unknown += count
+    return {
+        "total": sum(findings.values()),
+        "unknown": unknown,
+        "byRule": {rule.value: by_rule[rule.value] for rule in Rule if by_rule[rule.value]},
+        "bySeverity": {severity.value: by_severity[severity.value] for severity in Severity},
+    }

@@ -120,6 +120,7 @@ class _Account:
         self.plans: dict[tuple[int, ...], Plan] = {}
         self.findings: Counter[FindingKind] = Counter()
         self.counts: Counter[str] = Counter()
+        self.oldest: int | None = None
         self.oldest_managed: int | None = None
         self.root: RootFacts | None = None
         self.names: set[str] = set()
@@ -150,6 +151,8 @@ class _Account:
             )
         self._fold()
         self._end()
+        if self.oldest is not None:
+            self.tally.oldest_key_days = max(self.oldest, self.tally.oldest_key_days or 0)
         return self._counted()
 
     @property
@@ -164,7 +167,7 @@ class _Account:
         plans, managed, silent = self.plans, self.managed, self.sink is None
         cuts, boolean = self.calendar.cuts, _BOOLEANS
         no_dates, parse, rank = NO_DATES, datetime.fromisoformat, bisect_right
-        previous = ""
+        previous, oldest = "", self.calendar.future
         for read in rows:
             row: list[str] = read
             if len(row) != width or not row[arn_at].startswith(self.user_arns):
@@ -205,8 +208,8 @@ class _Account:
             if plan is None:
                 plan = self._plan(profile)
             plan.count += 1
-            if plan.managed:
-                self._age_managed(plan, cells)
+            if plan.oldest <= oldest or plan.managed:
+                oldest = self._remember_age(plan, cells, oldest)
             if not silent and (plan.hits or plan.keys):
                 self._give(plan, cells)
 
@@ -362,13 +365,15 @@ class _Account:
             return UNMANAGED
         return self.managed.get(user, UNMANAGED)
 
-    def _age_managed(self, plan: Plan, cells: tuple[str, ...]) -> None:
-        """Remember the age of the oldest active key of a managed user."""
+    def _remember_age(self, plan: Plan, cells: tuple[str, ...], oldest: int) -> int:
+        """Remember the age of the oldest active keys; returns the lowest rank so far."""
         for key in plan.keys:
-            moment = parsed(cells[key.created]) if key.active else None
-            if moment:
-                age = max(0, (self.calendar.at - moment).days)
-                self.oldest_managed = max(age, self.oldest_managed or 0)
+            age = self.calendar.age_days(cells[key.created]) if key.active else None
+            if age is not None:
+                self.oldest = max(age, self.oldest or 0)
+                if plan.managed:
+                    self.oldest_managed = max(age, self.oldest_managed or 0)
+        return min(plan.oldest, oldest)
 
     # The root user and the account
 
@@ -446,6 +451,7 @@ class _Account:
             rotations_in_flight=counts["in flight"],
             managed_keys_over_age=counts["managed over age"],
             oldest_managed_key_age_days=self.oldest_managed,
+            oldest_key_age_days=self.oldest,
             findings=dict(self.findings),
             root=self.root or RootFacts(None, None, None),
             unavailable=tuple(unavailable),

@@ -1,7 +1,7 @@
 """The tables of the published study, drawn for the accounts that were audited.
 
 Netskope, "Cloud and Threat Report", May 2021, data of 24 January 2021: 12,478 IAM users in 1,143
-accounts. Each line has the study's own figures beside ours. Users whose row does not tell are
+accounts. Each measure has the study's own figures beside ours. Users whose row does not tell are
 counted apart (`unknown`) and are no part of the count.
 """
 
@@ -30,9 +30,9 @@ STUDY_ACCOUNTS = 1143
 _Question = Callable[[Profile, Calendar], int]
 
 
-class _Line(NamedTuple):
+class _Measure(NamedTuple):
     id: str
-    label: str
+    words: str
     holds: _Question
     study_count: int
     study_of: int = STUDY_USERS
@@ -55,42 +55,63 @@ def _unused_for(days: int) -> _Question:
     return lambda profile, calendar: user_unused(profile, calendar, days)
 
 
-LINES = (
-    _Line(
+MEASURES = (
+    _Measure(
         "console-users-without-mfa",
         "Users with a console password and no MFA",
         lambda profile, _: password_without_mfa(profile),
         773,
     ),
-    _Line(
+    _Measure(
         "keys-made-with-user",
         "Console users who got a key when they were created",
         lambda profile, _: key_made_with_user(profile),
         1331,
     ),
-    _Line(
+    _Measure(
         "two-active-keys",
         "Users with two active keys",
         lambda profile, _: two_active(profile),
         830,
     ),
-    _Line("two-active-keys-30", "... for over 30 days", _two_for(30), 799, 12100, 30),
-    _Line("two-active-keys-90", "... for over 90 days", _two_for(90), 720, 11395, 90),
-    _Line("two-active-keys-365", "... for over 365 days", _two_for(365), 445, 8001, 365),
-    _Line("keys-over-90", "Users with an active key over 90 days old", _keys_over(90), 7580),
-    _Line("keys-over-365", "... over 365 days", _keys_over(365), 4931),
-    _Line("keys-over-1826", "... over 5 years", _keys_over(1826), 245),
-    _Line("users-unused-90", "Users unused for 90 days", _unused_for(90), 6211),
-    _Line("users-unused-365", "... for 365 days", _unused_for(365), 3549),
+    _Measure(
+        "two-active-keys-30",
+        "Users with two active keys for over 30 days",
+        _two_for(30),
+        799,
+        12100,
+        30,
+    ),
+    _Measure(
+        "two-active-keys-90",
+        "Users with two active keys for over 90 days",
+        _two_for(90),
+        720,
+        11395,
+        90,
+    ),
+    _Measure(
+        "two-active-keys-365",
+        "Users with two active keys for over 365 days",
+        _two_for(365),
+        445,
+        8001,
+        365,
+    ),
+    _Measure("keys-over-90", "Users with an active key over 90 days old", _keys_over(90), 7580),
+    _Measure("keys-over-365", "Users with an active key over 365 days old", _keys_over(365), 4931),
+    _Measure("keys-over-1826", "Users with an active key over 5 years old", _keys_over(1826), 245),
+    _Measure("users-unused-90", "Users unused for 90 days", _unused_for(90), 6211),
+    _Measure("users-unused-365", "Users unused for 365 days", _unused_for(365), 3549),
 )
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of the study: how many users of how many, here and there."""
+class Measure:
+    """One measure of the study: how many users of how many, here and there."""
 
     id: str
-    label: str
+    words: str
     count: int
     of: int
     unknown: int
@@ -101,16 +122,12 @@ class Line:
         """Return the JSON form; shares are between 0 and 1, None of nobody."""
         return {
             "id": self.id,
-            "label": self.label,
+            "words": self.words,
             "count": self.count,
             "of": self.of,
             "share": share(self.count, self.of),
             "unknown": self.unknown,
-            "study": {
-                "count": self.study_count,
-                "of": self.study_of,
-                "share": share(self.study_count, self.study_of),
-            },
+            "study": [self.study_count, self.study_of],
         }
 
 
@@ -125,20 +142,23 @@ def share(count: int, of: int) -> float | None:
 
 @dataclass(frozen=True)
 class Tables:
-    """The study's lines, and the active keys by age tier (youngest first)."""
+    """The study's measures, and the active keys by age tier (youngest first)."""
 
     users: int
-    lines: tuple[Line, ...]
+    measures: tuple[Measure, ...]
     key_tiers: tuple[tuple[str, int], ...]
     keys_of_unknown_age: int
+    oldest_key_days: int | None
+    """Of active keys."""
 
     def dump(self) -> dict[str, object]:
         """Return the JSON form."""
         return {
             "users": self.users,
-            "lines": [line.dump() for line in self.lines],
-            "activeKeyTiers": [{"tier": tier, "keys": keys} for tier, keys in self.key_tiers],
-            "activeKeysOfUnknownAge": self.keys_of_unknown_age,
+            "tiers": [{"tier": tier, "keys": keys} for tier, keys in self.key_tiers],
+            "keysOfUnknownAge": self.keys_of_unknown_age,
+            "oldestKeyDays": self.oldest_key_days,
+            "measures": [measure.dump() for measure in self.measures],
             "study": {
                 "name": "Netskope, May 2021",
                 "users": STUDY_USERS,
@@ -157,22 +177,25 @@ class Tally:
         self._of: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
         self._tiers: Counter[str | None] = Counter()
+        self.oldest_key_days: int | None = None
 
     def add(self, profile: Profile, calendar: Calendar, users: int) -> None:
         """Count users who all have the same profile."""
         self.users += users
-        for line in LINES:
-            answer = line.holds(profile, calendar)
-            if line.of_users_aged and not calendar.reached(profile.created, line.of_users_aged):
+        for measure in MEASURES:
+            answer = measure.holds(profile, calendar)
+            if measure.of_users_aged and not calendar.reached(
+                profile.created, measure.of_users_aged
+            ):
                 # Who is too young is outside the share; whose age is not known may belong to it.
                 if profile.created < 0 and answer != 0:
-                    self._unknown[line.id] += users
+                    self._unknown[measure.id] += users
                 continue
-            self._of[line.id] += users
+            self._of[measure.id] += users
             if answer == YES:
-                self._counts[line.id] += users
+                self._counts[measure.id] += users
             elif answer == BROKEN:
-                self._unknown[line.id] += users
+                self._unknown[measure.id] += users
         for key in profile.keys:
             if key.active == YES:
                 self._tiers[calendar.tier(key.rotated)] += users
@@ -181,18 +204,19 @@ class Tally:
         """Return the tables of what was counted so far."""
         return Tables(
             users=self.users,
-            lines=tuple(
-                Line(
-                    line.id,
-                    line.label,
-                    self._counts[line.id],
-                    self._of[line.id],
-                    self._unknown[line.id],
-                    line.study_count,
-                    line.study_of,
+            measures=tuple(
+                Measure(
+                    measure.id,
+                    measure.words,
+                    self._counts[measure.id],
+                    self._of[measure.id],
+                    self._unknown[measure.id],
+                    measure.study_count,
+                    measure.study_of,
                 )
-                for line in LINES
+                for measure in MEASURES
             ),
             key_tiers=tuple((tier, self._tiers[tier]) for tier in TIER_NAMES),
             keys_of_unknown_age=self._tiers[None],
+            oldest_key_days=self.oldest_key_days,
         )

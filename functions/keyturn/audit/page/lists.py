@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from keyturn.audit.model import Finding, KeyRecord, Need, Severity, Status
-from keyturn.audit.page.markup import counted, join, number, text
+from keyturn.audit.page.markup import Html, counted, join, number, text
 from keyturn.audit.page.words import CREDENTIALS, NEEDS, RULES, SEVERITIES
 
 _COMMAND = re.compile(r"`([^`]+)`")
+_SHORT = 160
+SEPARATOR = Html(" \u00b7 ")
 _NONE = '<span class="m">\u2013</span>'
 
 
@@ -87,14 +89,14 @@ def _evidence(finding: Finding) -> str:
         return ""
     dates = "".join(f"<dt>{text(column)}<dd>{text(value)}" for column, value in finding.dates)
     return (
-        f"<details><summary>{_ids(finding.compliance) or 'Decided on'}</summary>"
-        f"<dl>{dates}</dl></details>"
+        "<details><summary>Dates and standards</summary>"
+        f"<dl>{dates}</dl>{_standards(finding.compliance)}</details>"
     )
 
 
 @lru_cache(maxsize=64)
-def _ids(compliance: tuple[str, ...]) -> str:
-    return join(compliance, " \u00b7 ")
+def _standards(compliance: tuple[str, ...]) -> str:
+    return f"<p>{join(compliance, SEPARATOR)}</p>" if compliance else ""
 
 
 @lru_cache(maxsize=8192)
@@ -112,12 +114,18 @@ def _managed(managed: bool) -> str:
 
 
 def _next(words: str) -> str:
-    """Words with their commands set apart, so that they can be copied."""
-    parts, end = [], 0
-    for match in _COMMAND.finditer(words):
-        parts += [text(words[end : match.start()]), "<code>", text(match[1]), "</code>"]
-        end = match.end()
-    return "".join([*parts, text(words[end:])])
+    """Words with their commands set apart. Long instructions open at their first command."""
+    first = words.find("`")
+    if first < 1 or len(words) <= _SHORT:
+        return _commands(words)
+    lead = words[:first].rstrip()
+    return f"<details><summary>{text(lead)}</summary>{_commands(words[first:])}</details>"
+
+
+def _commands(words: str) -> str:
+    parts = _COMMAND.split(text(words))
+    parts[1::2] = [f"<code>{command}</code>" for command in parts[1::2]]
+    return "".join(parts)
 
 
 def key_columns(*, with_account: bool) -> list[Column]:

@@ -197,5 +197,8 @@
     root.classList.replace("loading", "ready");
   });
   addEventListener("hashchange", () => recall(true));
-  addEventListener("beforeprint", () => lists.forEach((list) => list.show(Infinity)));
+  addEventListener("beforeprint", () => {
+    for (const list of lists) list.show(Infinity);
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
 })();
