@@ -27,15 +27,18 @@ pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("r
 scenario = Scenarios()
 
 FUNCTIONS = (
+    "AuditAccount",
     "CheckCutover",
     "CheckHealth",
     "CheckPickup",
     "CheckRequest",
     "CheckReturn",
+    "ChooseUsers",
     "DeactivateKey",
     "Decide",
     "DiscardNewKey",
     "IssueNewKey",
+    "LookAtRotations",
     "ProveNewKey",
     "ProveOldKey",
     "PublishNewKey",
@@ -43,10 +46,12 @@ FUNCTIONS = (
     "RestoreOldVersion",
     "RetireOldKey",
     "StartBackOut",
+    "StartRotations",
     "StopClaimant",
+    "SumUpFleet",
     "TakeOver",
 )
-MACHINES = ("RotateKey", "RetireKey")
+MACHINES = ("RotateKey", "RetireKey", "RotateFleet")
 ROLES = FUNCTIONS + MACHINES
 
 # Who may read plaintext. The first four and RetireOldKey read intents and versions made by others,
@@ -133,6 +138,14 @@ def a_rotation_that_fails_before_it_publishes(stack: Stack) -> None:
         ended = stack.ended(arn)
         assert ended.error == "RotationFailed"
         assert "Discard New Key" in ended.states
+
+
+@scenario
+def a_fleet_run_for_one_user(stack: Stack) -> None:
+    user = stack.user()
+    with consuming(stack, user):
+        ended = stack.fleet(userNames=[user.name])
+        assert ended.result["outcomes"] == {"ROTATED": 1}
 
 
 @contextmanager
@@ -397,6 +410,53 @@ def test_the_role_that_calls_health_urls_can_do_nothing(stack: Stack, managed: M
             if allowed(call, client(service))
         ]
     assert passed == []
+
+
+def test_the_role_that_audits_sees_the_account_and_changes_only_reports(
+    stack: Stack, managed: MachineUser
+) -> None:
+    """It reads all users' key ages, so it may reach neither a key nor a secret's value."""
+    secret, user = {"SecretId": managed.secret_name}, {"UserName": managed.name}
+    bucket = {"Bucket": stack.reports.bucket}
+    machines = [{"stateMachineArn": arn} for arn in (stack.rotate_arn, stack.fleet_arn)]
+    with acting_as(stack, "AuditAccount") as client:
+        iam, secrets, s3 = client("iam"), client("secretsmanager"), client("s3")
+        sfn = client("stepfunctions")
+        may: list[Callable[[], object]] = [
+            iam.generate_credential_report,
+            iam.get_credential_report,
+            iam.get_account_password_policy,
+            secrets.list_secrets,
+            lambda: s3.put_object(**bucket, Key="audits/test.json", Body=b"{}"),
+            lambda: s3.put_object(**bucket, Key="fleet/test.json", Body=b"{}"),
+        ]
+        may_not: list[Callable[[], object]] = [
+            iam.list_users,
+            lambda: iam.list_access_keys(**user),
+            lambda: iam.create_access_key(**user),
+            lambda: iam.update_account_password_policy(MinimumPasswordLength=6),
+            lambda: secrets.describe_secret(**secret),
+            lambda: secrets.get_secret_value(**secret),
+            lambda: secrets.batch_get_secret_value(SecretIdList=[managed.secret_name]),
+            lambda: secrets.tag_resource(**secret, Tags=[{"Key": "k", "Value": "v"}]),
+            lambda: s3.get_object(**bucket, Key="audits/test.json"),
+            lambda: s3.delete_object(**bucket, Key="audits/test.json"),
+            lambda: s3.put_object(**bucket, Key="other/test.json", Body=b"{}"),
+            lambda: s3.put_bucket_policy(**bucket, Policy="{}"),
+            *(lambda which=which: sfn.start_execution(**which) for which in machines),
+        ]
+        assert [index for index, call in enumerate(may) if not allowed(call)] == []
+        assert [index for index, call in enumerate(may_not) if allowed(call)] == []
+
+
+@pytest.mark.parametrize("role", ["ChooseUsers", "LookAtRotations", "SumUpFleet", "RotateFleet"])
+def test_only_the_function_that_starts_rotations_can_start_one(stack: Stack, role: str) -> None:
+    with acting_as(stack, role) as client:
+        sfn = client("stepfunctions")
+        assert not allowed(lambda: sfn.start_execution(stateMachineArn=stack.rotate_arn))
+        assert not allowed(
+            lambda: client("s3").get_object(Bucket=stack.reports.bucket, Key="audits/test.json")
+        )
 
 
 # --- not more: the functions, invoked directly --------------------------------------------------
