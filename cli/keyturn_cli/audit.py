@@ -199,10 +199,14 @@ def run(
     with tempfile.TemporaryDirectory(prefix="keyturn-audit-") as folder:
         files = Files(Path(folder)) if wanted.any else None
         worst = Worst(files)
-        report = judge(sources, thresholds, sink=worst)
-        if files is not None:
-            page = bool(wanted.html or wanted.directory)
-            _deliver(files.write(report, page=page), wanted)
+        try:
+            report = judge(sources, thresholds, sink=worst)
+            if files is not None:
+                page = bool(wanted.html or wanted.directory)
+                _deliver(files.write(report, page=page), wanted)
+        finally:
+            if files is not None:
+                files.close()
         return report, worst.sorted()
 
 

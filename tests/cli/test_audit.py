@@ -23,7 +23,7 @@ COLUMNS = (
 NO_KEY_2 = "false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
 
 
-def report(path: Path, account: str, *, created: str) -> Path:
+def report(path: Path, account: str, *, created: str, used: str = "2026-11-19") -> Path:
     """Write a report of an account with one machine user, whose key was made on a day."""
     root = (
         f"<root_account>,arn:aws:iam::{account}:root,2020-01-01T00:00:00+00:00,not_supported,"
@@ -31,7 +31,7 @@ def report(path: Path, account: str, *, created: str) -> Path:
     )
     user = (
         f"ci,arn:aws:iam::{account}:user/ci,2020-01-01T00:00:00+00:00,false,N/A,N/A,N/A,false,"
-        f"true,{created}T00:00:00+00:00,2026-11-19T00:00:00+00:00,us-east-1,s3,{NO_KEY_2}"
+        f"true,{created}T00:00:00+00:00,{used}T00:00:00+00:00,us-east-1,s3,{NO_KEY_2}"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join((COLUMNS, root, user)) + "\n", encoding="utf-8")
@@ -91,7 +91,12 @@ def test_the_files_hold_the_same_findings(tmp_path: Path) -> None:
 def test_the_context_beside_a_report_says_who_is_managed_and_when_it_was_made(
     tmp_path: Path,
 ) -> None:
-    path = report(tmp_path / "111122223333" / "r.csv", "111122223333", created="2026-07-01")
+    path = report(
+        tmp_path / "111122223333" / "r.csv",
+        "111122223333",
+        created="2026-07-01",
+        used="2026-07-01",
+    )
     context = {
         "format": "keyturn.audit.context/1",
         "accountId": "111122223333",
