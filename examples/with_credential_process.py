@@ -5,7 +5,8 @@
 with, in ~/.aws/config (see docs/consumers.md),
 
     [profile ci-deployer]
-    credential_process = keyturn credentials ci-deployer
+    region = eu-west-1
+    credential_process = keyturn credentials ci-deployer --region eu-west-1
 
 The variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must not be set: they would win. One
 client for the whole life of the process; botocore runs `keyturn credentials` again by itself.

@@ -282,7 +282,7 @@ def audit_command(
         audit.show(judged, worst)
     failing = audit.failing(judged, fail_on, unknown=fail_on_unknown)
     if failing and fail_on:
-        output.note(f"{failing} findings are {fail_on.value} or worse")
+        output.note(f"findings that are {fail_on.value} or worse: {failing}")
     return 1 if failing else 0
 
 
@@ -332,9 +332,10 @@ def credentials_command(
 ) -> None:
     """Print the key of USER for AWS SDKs and the AWS CLI, as their credential_process.
 
-    In ~/.aws/config: credential_process = keyturn credentials USER. Programs then pick a new key
-    up without a restart. The secret is read with the user's own key, and when Secrets Manager is
-    out of reach, the last good key is served again. Errors go to standard error.
+    In ~/.aws/config: credential_process = keyturn credentials USER --region REGION. Programs then
+    pick a new key up without a restart. The secret is read with the user's own key, and when
+    Secrets Manager is out of reach, the last good key is served again, but for a short time.
+    Errors go to standard error.
     """
     # Only the help comes by here: see __main__.py.
     raise typer.Exit(credentials.main(sys.argv[2:]))

@@ -3,9 +3,10 @@
 In ~/.aws/config (a profile with a credential_process must not hold keys itself):
 
     [profile ci-deployer]
-    credential_process = keyturn credentials ci-deployer
+    region = eu-west-1
+    credential_process = keyturn credentials ci-deployer --region eu-west-1
 
-Give it the present key once, on its standard input:
+(not every SDK tells the process which profile it works for, so the Region is said twice). Give it the present key once, on its standard input:
 
     keyturn credentials ci-deployer --first-key < present-key.json
 
@@ -83,8 +84,9 @@ def key_file(user: str) -> Path:
 def main(arguments: Sequence[str]) -> int:
     """Print the key in the form that SDKs want, and nothing else; 1 when there is none."""
     given = parser().parse_args(arguments)
-    if given.region:
-        os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = given.region
+    region = given.region or os.environ.get("AWS_REGION")
+    if region:  # botocore reads only the second of the two
+        os.environ["AWS_DEFAULT_REGION"] = region
     if given.endpoint_url:
         os.environ["AWS_ENDPOINT_URL"] = given.endpoint_url
     try:

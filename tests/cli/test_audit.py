@@ -62,7 +62,9 @@ def test_the_exit_status_tells_of_findings_that_are_bad_enough(
     path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
     done = audit("--report", path, "--fail-on", severity)
     assert done.exit_code == status
-    assert ("keyturn: 1 findings are MEDIUM or worse" in done.stderr) == (severity == "MEDIUM")
+    assert (done.stderr == "keyturn: findings that are MEDIUM or worse: 1\n") == (
+        severity == "MEDIUM"
+    )
 
 
 def test_what_could_not_be_judged_fails_only_if_asked(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_report_that_is_none_is_one_line_and_no_file(tmp_path: Path, content: 
 def test_the_account_is_audited_with_the_stacks_settings(stack: Stack) -> None:
     user = stack.user()
     done = run(stack, "audit", "--json", "--fail-on", "MEDIUM")
-    assert (done.returncode, done.stderr.count("findings are MEDIUM or worse")) == (1, 1)
+    assert (done.returncode, done.stderr.count("that are MEDIUM or worse: ")) == (1, 1)
     printed = json.loads(done.stdout)
     old = [
         finding

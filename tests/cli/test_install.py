@@ -77,7 +77,7 @@ def test_the_installed_command_lacks_only_the_embedded_aws_and_says_how_to_get_i
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["status", "plan u", "watch u", "onboard u"])
+@pytest.mark.parametrize("command", ["status", "plan u", "audit", "watch u", "onboard u"])
 def test_every_installed_command_gets_as_far_as_asking_for_credentials(
     installed: Path, command: str
 ) -> None:
