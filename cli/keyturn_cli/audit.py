@@ -40,6 +40,7 @@ from keyturn.fleet.facts import secret_facts
 from keyturn.settings import Settings
 from keyturn_cli import output
 from keyturn_cli.errors import CliError
+from keyturn_cli.words import counted
 
 MOST_SHOWN = 20
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
@@ -253,8 +254,9 @@ def show(report: Report, worst: Sequence[Finding]) -> None:
     console = output.console()
     totals = report.summary()["totals"]
     console.print(
-        f"{totals['accounts']} accounts, {totals['users']} users, {totals['activeKeys']} active "
-        f"access keys; {totals['managedUsers']} users managed by Keyturn",
+        f"{counted(totals['accounts'], 'account')}, {counted(totals['users'], 'user')}, "
+        f"{counted(totals['activeKeys'], 'active access key')}; "
+        f"{totals['managedUsers']} managed by Keyturn",
         style="bold",
     )
     counts = Table(box=None, pad_edge=False, header_style="bold")
@@ -280,7 +282,7 @@ def show(report: Report, worst: Sequence[Finding]) -> None:
         who = f"{finding.account_id} {finding.user or '(account)'}"
         mark = "" if finding.status is Status.FINDING else " (not judged)"
         console.print(f"{finding.severity.value:<8}  {who}: {finding.rule.value}{mark}")
-        console.print(f"          {finding.detail}")
-        console.print(f"          next: {finding.next}", style="dim")
+        console.print(output.indented(finding.detail, 10))
+        console.print(output.indented(f"next: {finding.next}", 10, "dim"))
     for problem in report.problems:
         output.note(problem)

@@ -6,7 +6,8 @@ In ~/.aws/config (a profile with a credential_process must not hold keys itself)
     region = eu-west-1
     credential_process = keyturn credentials ci-deployer --region eu-west-1
 
-(not every SDK tells the process which profile it works for, so the Region is said twice). Give it the present key once, on its standard input:
+(not every SDK tells the process which profile it works for, so the Region is said twice). Give it
+the present key once, on its standard input:
 
     keyturn credentials ci-deployer --first-key < present-key.json
 

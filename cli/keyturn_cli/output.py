@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from keyturn.rotation import iso
 from keyturn_cli.errors import CliError, Declined
@@ -22,6 +24,11 @@ def console() -> Console:
 def to_people() -> Console:
     """Return a console on standard error: progress, which is no part of the output."""
     return Console(stderr=True, highlight=False, markup=False)
+
+
+def indented(text: str, by: int, style: str = "") -> Padding:
+    """Return a text that wraps within its own column."""
+    return Padding(Text(text, style), (0, 0, 0, by))
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:

@@ -140,7 +140,8 @@ def _notes(world: World, decision: Decision, policy: Policy) -> list[str]:
         )
     if decision.emergency:
         notes.append("the exposed key is deactivated at once and never comes back")
-    if decision.step in _WAITS_FOR_CONSUMERS and not policy.health_url and not policy.alarms:
+    waits = decision.step in _WAITS_FOR_CONSUMERS and decision.old_key_id is not None
+    if waits and not policy.health_url and not policy.alarms:
         notes.append(
             "neither a health URL nor an alarm is set on the secret, so only IAM's last-used data "
             "tells whether a consumer is hurt"
@@ -172,7 +173,7 @@ def show(plan: Plan) -> None:
     """Print the plan for people."""
     console = output.console()
     console.print(f"{plan.user}: {_STEPS[plan.step]}", style="bold")
-    console.print(f"  because: {masked_in(plan.reason)}")
+    console.print(output.indented(f"because: {masked_in(plan.reason)}", 2))
     world = plan.world
     if world is None:
         return
@@ -186,11 +187,12 @@ def show(plan: Plan) -> None:
             f"{span((world.now - key.created_at).total_seconds())} old",
             used(use.at if use else None, use.service if use else "", world.now),
         )
-    console.print(keys)
+    if world.keys:
+        console.print(keys)
     if plan.earliest_deactivation and plan.latest_end:
         soon = span((plan.earliest_deactivation - world.now).total_seconds())
         late = span((plan.latest_end - world.now).total_seconds())
         console.print(f"  the old key is deactivated in {soon} at the earliest,")
         console.print(f"  as soon as the consumers have moved; all is over in {late} at the latest")
     for note in plan.notes:
-        console.print(f"  note: {note}")
+        console.print(output.indented(f"note: {note}", 2))

@@ -126,7 +126,7 @@ def _counted(rows: Iterable[Row], total: int) -> Iterator[Row]:
 
 def summary(one: Row, now: datetime) -> tuple[str, str, str, str, str]:
     """Return a row's words: user, keys, last use, last result, what is going on."""
-    keys = ", ".join(
+    keys = "\n".join(
         f"{masked(key.id)}{'' if key.active else ' inactive'} {days(now - key.created_at)} d"
         for key in one.keys
     )

@@ -96,6 +96,15 @@ def stamp(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "user"), counted(0, "account")
+    ('1 user', '0 accounts')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def days(age: timedelta) -> int:
     """Return whole days."""
     return int(age.total_seconds() // 86_400)

@@ -163,4 +163,4 @@ def test_an_account_without_a_stack_is_audited_too_and_nobody_is_managed(stack: 
     done = run(stack, "audit", "--stack-name", "none")
     assert done.returncode == 0
     assert "there is no stack none in us-east-1" in done.stderr
-    assert "0 users managed by Keyturn" in done.stdout
+    assert "; 0 managed by Keyturn" in done.stdout

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 
 import pytest
 
-from tests.cli.support import run
+from tests.cli.support import KEYTURN, run
 from tests.scenarios import consuming
 from tests.support import Stack
 
@@ -67,3 +70,57 @@ def test_a_rotation_is_planned_watched_and_seen_in_the_status(stack: Stack) -> N
     }
     everybody = json.loads(run(stack, "status", "--json").stdout)["users"]
     assert user.name in [row["userName"] for row in everybody]
+
+
+def test_an_exposed_key_is_replaced_at_once_and_only_on_a_yes(stack: Stack) -> None:
+    user = stack.user()
+    asked = run(stack, "rotate", user.name, "--emergency")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "say --yes" in asked.stderr
+    assert stack.keys(user.name) == {user.access_key_id: "Active"}
+
+    with consuming(stack, user):
+        done = run(stack, "rotate", user.name, "--emergency", "--yes", "--watch")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stack.keys(user.name)[user.access_key_id] == "Inactive"
+    back = run(stack, "plan", user.name, "--backout", "--json")
+    assert back.returncode == 1
+    assert json.loads(back.stdout)["step"] == "REJECT"
+
+
+def test_leaving_a_watch_stops_nothing(stack: Stack) -> None:
+    user = stack.user()
+    arn = stack.start(user.name, force=True, timing={"pickupTimeoutSeconds": 600})
+    stack.reaches(arn, "Wait For Consumers")
+    watching = subprocess.Popen(
+        [*KEYTURN, "watch", user.name],
+        env={"PATH": os.environ["PATH"], **stack.aws.environment()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert "Check Request" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=30)
+    assert watching.returncode == 130
+    assert f"the execution goes on. See it again: keyturn watch {arn}" in said
+    assert stack.machines.describe_execution(executionArn=arn)["status"] == "RUNNING"
+    assert run(stack, "backout", user.name, "--watch").returncode == 0
+
+
+def test_a_user_whom_nothing_has_worked_on_yet_cannot_be_watched(stack: Stack) -> None:
+    user = stack.user()
+    done = run(stack, "watch", user.name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"start one: keyturn rotate {user.name}" in done.stderr
+    nobody = run(stack, "watch", "nobody-of-that-name")
+    assert (nobody.returncode, nobody.stdout) == (2, "")
+    assert "check the name" in nobody.stderr
+
+
+def test_a_user_without_a_secret_has_a_status_that_says_so(stack: Stack) -> None:
+    user = stack.user(secret=False)
+    done = run(stack, "status", user.name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "there is no secret yet: keyturn onboard makes it" in done.stdout
