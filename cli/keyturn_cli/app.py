@@ -432,9 +432,17 @@ def local_up(
     *,
     export: Export = False,
     region: Annotated[str, typer.Option(help="The Region that it plays.")] = "us-east-1",
+    deploy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Also deploy this template.yaml of Keyturn's as the stack keyturn, with days "
+            "scaled to seconds.",
+        ),
+    ] = None,
 ) -> None:
     """Start it in the background, and print the variables that point programs at it."""
-    made = local.up(region)
+    made = local.up(region, deploy)
     if not export:
         print(f"The embedded AWS is up at {made.endpoint_url} (process {made.pid}).")
         print("Point programs at it with:\n")

@@ -282,7 +282,7 @@ def show(report: Report, worst: Sequence[Finding]) -> None:
         who = f"{finding.account_id} {finding.user or '(account)'}"
         mark = "" if finding.status is Status.FINDING else " (not judged)"
         console.print(f"{finding.severity.value:<8}  {who}: {finding.rule.value}{mark}")
-        console.print(output.indented(finding.detail, 10))
-        console.print(output.indented(f"next: {finding.next}", 10, "dim"))
+        output.indented(console, finding.detail, 10)
+        output.indented(console, f"next: {finding.next}", 10, "dim")
     for problem in report.problems:
         output.note(problem)

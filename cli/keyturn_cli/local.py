@@ -23,7 +23,7 @@ from typing import Any
 
 from keyturn_cli.errors import CliError
 
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0
 STOP_SECONDS = 20.0
 _NEEDED = ("ministack", "samcli", "localaws")
 _EXPORT = re.compile(r"^export (\w+)='([^']*)'$", re.MULTILINE)
@@ -74,23 +74,27 @@ def running() -> Local | None:
 def _is_ours(pid: int) -> bool:
     """Whether this process is an emulator; process ids are used again by others."""
     shown = subprocess.run(  # noqa: S603 - a number
-        ["ps", "-ww", "-p", str(pid), "-o", "stat=,command="],  # noqa: S607 - POSIX has it
+        ["ps", "-ww", "-p", str(pid), "-o", "stat=", "-o", "command="],  # noqa: S607 - POSIX has it
         capture_output=True,
         text=True,
         check=False,
     ).stdout.strip()
-    return "localaws" in shown and not shown.startswith("Z")
+    return " -m localaws up" in shown and not shown.startswith("Z")
 
 
-def up(region: str) -> Local:
-    """Start the emulator; one that runs already is returned as it is.
+def up(region: str, template: Path | None = None) -> Local:
+    """Start the emulator, and deploy a template to it; one that runs already is returned as it is.
 
     Raises:
         CliError: it is not installed, or does not come up (its last words are quoted).
     """
     found = running()
+    if found and template:
+        raise CliError("the embedded AWS is up already; first: keyturn local down")
     if found:
         return found
+    if template and not template.is_file():
+        raise CliError(f"{template} does not exist; name the repository's template.yaml")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise CliError(
@@ -105,6 +109,7 @@ def up(region: str) -> Local:
             [
                 *(sys.executable, "-m", "localaws", "up"),
                 *("--region", region, "--log-dir", str(directory)),
+                *(("--deploy", str(template.resolve())) if template else ()),
             ],
             cwd=_home(),
             stdin=subprocess.DEVNULL,

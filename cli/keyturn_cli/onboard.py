@@ -330,4 +330,4 @@ def carry_out(changes: list[Change], how: Mapping[str, Do], *, notes: list[str],
     output.confirm("Do this?", yes=yes)
     for change in changes:
         how[change.kind]()
-        print(f"done: {change.words.partition(':')[0]}", flush=True)
+        print(f"done: {change.words.partition(': ')[0]}", flush=True)

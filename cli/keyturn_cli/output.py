@@ -26,9 +26,12 @@ def to_people() -> Console:
     return Console(stderr=True, highlight=False, markup=False)
 
 
-def indented(text: str, by: int, style: str = "") -> Padding:
-    """Return a text that wraps within its own column."""
-    return Padding(Text(text, style), (0, 0, 0, by))
+def indented(on: Console, text: str, by: int, style: str = "") -> None:
+    """Print a text that wraps within its own column; without a terminal it stays one line."""
+    if on.is_terminal:
+        on.print(Padding(Text(text, style), (0, 0, 0, by)))
+    else:
+        on.print(" " * by + text)
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:

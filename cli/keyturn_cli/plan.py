@@ -173,7 +173,7 @@ def show(plan: Plan) -> None:
     """Print the plan for people."""
     console = output.console()
     console.print(f"{plan.user}: {_STEPS[plan.step]}", style="bold")
-    console.print(output.indented(f"because: {masked_in(plan.reason)}", 2))
+    output.indented(console, f"because: {masked_in(plan.reason)}", 2)
     world = plan.world
     if world is None:
         return
@@ -195,4 +195,4 @@ def show(plan: Plan) -> None:
         console.print(f"  the old key is deactivated in {soon} at the earliest,")
         console.print(f"  as soon as the consumers have moved; all is over in {late} at the latest")
     for note in plan.notes:
-        console.print(output.indented(f"note: {note}", 2))
+        output.indented(console, f"note: {note}", 2)

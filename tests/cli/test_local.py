@@ -67,6 +67,50 @@ def test_it_comes_up_once_is_found_again_and_goes_down(call: Call, tmp_path: Pat
     assert call("down").stdout == "the embedded AWS is not up\n"
 
 
+@pytest.mark.emulator
+def test_it_comes_with_the_stack_if_asked_so_that_a_rotation_can_be_tried(
+    call: Call, tmp_path: Path
+) -> None:
+    """What docs/cli.md shows."""
+    template = KEYTURN[1].removesuffix("cli/keyturn_cli") + "template.yaml"
+    up = call("up", "--deploy", template)
+    assert (up.returncode, up.stderr) == (0, "")
+    variables: dict[str, str] = json.loads(call("status", "--json").stdout)["environment"]
+    client = boto3.client(
+        "iam",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        region_name=variables["AWS_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+    )
+    client.create_user(UserName="ci-deployer")
+    key = client.create_access_key(UserName="ci-deployer")["AccessKey"]
+
+    def keyturn(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*KEYTURN, *words],
+            env={"PATH": os.environ["PATH"], **variables},
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    onboarded = keyturn(
+        "onboard", "ci-deployer", "--existing-secret-stdin", "--yes",
+        given=json.dumps(key, default=str),
+    )  # fmt: skip
+    assert (onboarded.returncode, onboarded.stderr) == (0, "")
+    assert "done: tag the user keyturn:managed=us-east-1" in onboarded.stdout
+    planned = keyturn("plan", "ci-deployer")
+    assert (planned.returncode, planned.stderr) == (0, "")
+    assert "ci-deployer: it would issue a new key" in planned.stdout
+    assert "  because: rotating\n" in planned.stdout
+    twice = call("up", "--deploy", template)
+    assert twice.stderr == "keyturn: the embedded AWS is up already; first: keyturn local down\n"
+
+
 def test_the_process_id_of_somebody_else_is_not_taken_for_ours(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
