@@ -5,7 +5,10 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import os
+from pathlib import Path
 
+import boto3
 import pytest
 from botocore.exceptions import (
     ClientError,
@@ -15,9 +18,10 @@ from botocore.exceptions import (
 )
 from typer.testing import CliRunner
 
+from keyturn.aws import calls
 from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn_cli import app as wiring
-from keyturn_cli import options, output, stack
+from keyturn_cli import aws, options, output, stack
 from keyturn_cli.errors import CliError, explain
 from keyturn_cli.words import STATES, WAITS
 from tools import template
@@ -141,3 +145,67 @@ def test_no_colours_leave_the_command_under_no_color(monkeypatch: pytest.MonkeyP
     with console.capture() as captured:
         console.print("red", style="red")
     assert "\x1b[31" not in captured.get()
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment without any AWS settings."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "KEYTURN_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status"], "no Region is set; name the stack's with --region or AWS_REGION"),
+        (["status", "--region", "eu-west-1"], "no AWS credentials were found"),
+        (["status", "--profile", "none"], "`aws configure list-profiles` names those"),
+    ],
+)
+def test_what_is_missing_in_the_aws_settings_is_named(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(wiring.app, words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nobody")
+def test_the_profiles_region_and_the_endpoint_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text(
+        "[profile ops]\nregion = eu-central-1\naws_access_key_id = AKIA\n"
+        "aws_secret_access_key = x\n"
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "unset-by-the-test")
+    target = aws.Target(profile="ops", endpoint_url="http://127.0.0.1:9")
+    aws.connect(target)
+    client = aws.stepfunctions()
+    assert (client.meta.region_name, client.meta.endpoint_url) == (
+        "eu-central-1",
+        "http://127.0.0.1:9",
+    )
+    assert calls.iam().meta.endpoint_url == "http://127.0.0.1:9"
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    aws.connect(target)
+    assert aws.stepfunctions().meta.region_name == "eu-north-1"
+    aws.forget_clients()
+    boto3.DEFAULT_SESSION = None
+
+
+def test_another_stack_is_not_taken_for_keyturns(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clouds:
+        def describe_stacks(self, StackName: str) -> dict[str, object]:
+            if StackName == "other":
+                return {"Stacks": [{"Outputs": [{"OutputKey": "Url", "OutputValue": "x"}]}]}
+            raise client_error("ValidationError", f"Stack with id {StackName} does not exist")
+
+    monkeypatch.setattr(aws, "cloudformation", Clouds)
+    with pytest.raises(stack.NoStack, match="the stack other is not a Keyturn stack"):
+        stack.find("other")
+    with pytest.raises(stack.NoStack, match="there is no stack none"):
+        stack.find("none")
