@@ -33,6 +33,8 @@ class Visit:
     last_at: datetime
     times: int = 1
     left_at: datetime | None = None
+    last_event: int = 0
+    """The event of the last entry: several states can be entered at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,14 @@ class Run:
         if here.kind != "Wait" and not here.state.startswith("Check "):
             return ""
         waits = [visit for visit in self.path if visit.kind == "Wait"]
-        last = max(waits, key=lambda visit: visit.last_at, default=None)
+        last = max(waits, key=lambda visit: visit.last_event, default=None)
         return WAITS.get(last.state, "") if last else ""
 
     @property
     def here(self) -> Visit | None:
-        """The state that it is in, or was in last."""
-        return max(self.path, key=lambda visit: visit.last_at, default=None)
+        """The state that it is in, or was in last; Choices take no time."""
+        places = [visit for visit in self.path if visit.kind != "Choice"]
+        return max(places, key=lambda visit: visit.last_event, default=None)
 
     def told(self, events: Iterable[Mapping[str, Any]]) -> Run:
         """Return the run with these newer events taken in."""
@@ -143,7 +146,8 @@ def _object(text: str | None) -> dict[str, Any]:
 def _with(run: Run, event: Mapping[str, Any]) -> Run:
     at = event["timestamp"].astimezone(UTC)
     if "stateEnteredEventDetails" in event:
-        return _entered(run, event["stateEnteredEventDetails"]["name"], event["type"], at)
+        name = event["stateEnteredEventDetails"]["name"]
+        return _entered(run, name, event["type"], at, event["id"])
     if "stateExitedEventDetails" in event:
         name = event["stateExitedEventDetails"]["name"]
         path = tuple(
@@ -159,12 +163,13 @@ def _with(run: Run, event: Mapping[str, Any]) -> Run:
     return run
 
 
-def _entered(run: Run, name: str, kind: str, at: datetime) -> Run:
+def _entered(run: Run, name: str, kind: str, at: datetime, number: int) -> Run:
     seen = next((visit for visit in run.path if visit.state == name), None)
     if seen is None:
-        path = (*run.path, Visit(name, kind.removesuffix("StateEntered"), at, at))
+        made = Visit(name, kind.removesuffix("StateEntered"), at, at, last_event=number)
+        path = (*run.path, made)
     else:
-        again = replace(seen, last_at=at, times=seen.times + 1, left_at=None)
+        again = replace(seen, last_at=at, times=seen.times + 1, left_at=None, last_event=number)
         path = tuple(again if visit is seen else visit for visit in run.path)
     seconds = None
     if kind == "WaitStateEntered":

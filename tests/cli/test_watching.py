@@ -98,6 +98,25 @@ def test_during_the_first_look_it_still_waits_for_the_consumers() -> None:
     assert run_of(history).next_look_at is None
 
 
+def test_of_states_entered_at_the_same_moment_the_later_event_counts() -> None:
+    history = published().waits("no consumer has used the new key yet")
+    for event in history.events:
+        event["timestamp"] = BEGAN
+    run = run_of(history)
+    assert run.here is not None
+    assert run.here.state == "Wait For Consumers"
+    assert run.waits_for == "no consumer has used the new key yet"
+
+
+@pytest.mark.parametrize("events", range(6, 24))
+def test_from_the_publishing_on_it_always_says_what_it_waits_for(events: int) -> None:
+    """Whenever somebody looks, also between two states."""
+    history = published().waits("no consumer has used the new key yet")
+    history.waits("the old key has been used too recently")
+    history.events = history.events[: events + 1]
+    assert run_of(history).waits_for
+
+
 def test_a_wait_of_the_fence_is_as_long_as_the_fence() -> None:
     history = published().exit("Wait For Consumers", "Wait").enter("Wait Out Own Calls", "Wait")
     run = run_of(history)
