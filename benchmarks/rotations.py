@@ -24,8 +24,9 @@ _POLL_SECONDS = 7
 _WATCH_SECONDS = 5
 # The watch lasts at least 1.5 times the longest interval between two uses that were seen, and a
 # last use is all that can be seen: a consumer that goes on calling until the look would show an
-# interval as long as the watch, and so prolong it. This one rests after its first calls.
-_CALLS_AFTER_CUTOVER_SECONDS = 2.0
+# interval as long as the watch, and so prolong it. This one rests after its first calls, which are
+# enough for one of them to be recorded: of those within the coarseness only the first is.
+_CALLS_AFTER_CUTOVER = 6
 _PARAMETERS = PARAMETERS | {
     "QuietPeriodSeconds": "1",
     "LastUsedCoarsenessSeconds": "1",
@@ -123,15 +124,20 @@ def _one(stack: Stack, *, health: bool) -> Measured:
     user = stack.user()
     consumer = stack.consumer(user)
     with _health_of(stack, user, consumer, wanted=health):
-        time.sleep(0.5)  # the consumer's first calls
+        _called(consumer, times=1)
         arn = stack.start(user.name)
         stack.reaches(arn, "Watch Consumers")
-        time.sleep(_CALLS_AFTER_CUTOVER_SECONDS)
+        _called(consumer, times=consumer.counts.calls + _CALLS_AFTER_CUTOVER)
         consumer.stop()
         ended = stack.ended(arn)
     if ended.status != "SUCCEEDED":
         raise RuntimeError(f"the rotation ended as {ended.status}: {ended.result}")
     return _measured(stack.history(arn))
+
+
+def _called(consumer: Consumer, *, times: int) -> None:
+    """Wait until a consumer has made so many calls that worked."""
+    eventually(lambda: consumer.counts.calls >= times, what=f"a consumer makes {times} calls")
 
 
 @contextmanager
@@ -191,7 +197,8 @@ def _many(stack: Stack, users: int) -> Figure:
         )
         for user in made
     ]
-    time.sleep(_SLOW_CONSUMER_SECONDS)
+    for consumer in consumers:
+        _called(consumer, times=1)
     timing = {"watchSeconds": _MANY_WATCH_SECONDS}
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,20 +41,69 @@ class Swept:
 
 def search(texts: Iterable[Text], secrets: Iterable[str]) -> Swept:
     """Search texts for secrets: as they are, and in the forms that encoders make of them."""
-    wanted = {form for secret in secrets for form in _forms(secret)}
+    wanted = {form for secret in secrets for form in _forms(secret) if form}
+    holds_one = _finder(wanted)
     counts: Counter[str] = Counter()
     finds = []
     for item in texts:
         counts[item.place.split(":", 1)[0]] += 1
-        if any(form in item.text for form in wanted):
+        if holds_one(item.text):
             finds.append(item.place)
     return Swept(len(wanted), counts, tuple(finds))
+
+
+def _finder(forms: set[str]) -> Callable[[str], bool]:
+    """Whether a text holds one of the forms, in time that does not grow with their number.
+
+    A form can only be in a run of characters that occur in forms, and few runs are long enough.
+    """
+    if not forms:
+        return lambda _: False
+    size = min(map(len, forms))
+    beginnings: dict[str, list[str]] = defaultdict(list)
+    for form in forms:
+        beginnings[form[:size]].append(form)
+    alphabet = "".join(re.escape(character) for character in sorted(set().union(*forms)))
+    runs = re.compile(f"[{alphabet}]+")
+
+    def holds_one(text: str) -> bool:
+        return any(
+            text.startswith(form, at)
+            for run in runs.finditer(text)
+            for at in range(run.start(), run.end() - size + 1)
+            for form in beginnings.get(text[at : at + size], ())
+        )
+
+    return holds_one
 
 
 def _forms(secret: str) -> set[str]:
     """A secret as text, in JSON, in a URL, and in base64 (from its first aligned character)."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
     return {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), encoded[:-1]}
+
+
+def queue_of_events(aws: LocalAws, name: str, *sources: str) -> str:
+    """Make a queue that gets every event of these sources on the default bus; returns its URL."""
+    url, arn = _queue(aws, name)
+    events = aws.client("events")
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [*sources]}))
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+    return url
+
+
+def _queue(aws: LocalAws, name: str) -> tuple[str, str]:
+    """Make a queue that events and notifications may be sent to; returns its URL and ARN."""
+    arn = f"arn:aws:sqs:{aws.region}:{aws.account_id}:{name}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    made = aws.client("sqs").create_queue(QueueName=name, Attributes={"Policy": policy})
+    return str(made["QueueUrl"]), arn
 
 
 class Inbox:
@@ -69,25 +118,9 @@ class Inbox:
         self._lock = threading.Lock()
         self._events: list[dict[str, Any]] = []
         self._notifications: list[dict[str, Any]] = []
-        self._event_queue, event_queue_arn = self._queue(aws, "test-events")
-        self._topic_queue, topic_queue_arn = self._queue(aws, "test-notifications")
-        events = aws.client("events")
-        pattern = {"source": ["keyturn", "aws.states"]}
-        events.put_rule(Name="test-events", EventPattern=json.dumps(pattern))
-        events.put_targets(Rule="test-events", Targets=[{"Id": "queue", "Arn": event_queue_arn}])
+        self._event_queue = queue_of_events(aws, "test-events", "keyturn", "aws.states")
+        self._topic_queue, topic_queue_arn = _queue(aws, "test-notifications")
         aws.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=topic_queue_arn)
-
-    def _queue(self, aws: LocalAws, name: str) -> tuple[str, str]:
-        arn = f"arn:aws:sqs:{aws.region}:{aws.account_id}:{name}"
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        made = self._sqs.create_queue(QueueName=name, Attributes={"Policy": policy})
-        return str(made["QueueUrl"]), arn
 
     def events(self) -> list[dict[str, Any]]:
         """Every event so far."""
@@ -162,8 +195,8 @@ def _secret_in(text: str) -> str | None:
 
 
 def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
-    """Everything readable: executions, logs, events, notifications, tags and descriptions."""
-    sources: list[Callable[[LocalAws], Iterator[Text]]] = [_executions, _logs, _tags]
+    """Everything readable: executions, logs, reports, events, notifications, tags."""
+    sources: list[Callable[[LocalAws], Iterator[Text]]] = [_executions, _logs, _reports, _tags]
     for source in sources:
         yield from source(aws)
     for event in inbox.events():
@@ -208,6 +241,20 @@ def _logs(aws: LocalAws) -> Iterator[Text]:
             pages = client.get_paginator("filter_log_events").paginate(logGroupName=name)
             for event in (event for found in pages for event in found["events"]):
                 yield Text(f"log:{name}", event["message"])
+
+
+def _reports(aws: LocalAws) -> Iterator[Text]:
+    """All versions of all objects in report buckets; what SAM uploads is not ours to read."""
+    client = aws.client("s3")
+    for bucket in client.list_buckets()["Buckets"]:
+        name = bucket["Name"]
+        if "reportbucket" not in name:
+            continue
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
+            for item in page.get("Versions", []):
+                where = {"Bucket": name, "Key": item["Key"], "VersionId": item["VersionId"]}
+                body = client.get_object(**where)["Body"].read()
+                yield Text(f"report:{item['Key']}", body.decode())
 
 
 def _tags(aws: LocalAws) -> Iterator[Text]:

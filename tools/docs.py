@@ -7,6 +7,7 @@ part stands between two comments of a Markdown file:
     <!-- parameters -->          the template's parameters as a table
     <!-- events -->              the inputs in events/ as a table
     <!-- cli -->                 the help of every command of keyturn
+    <!-- alarms -->              the template's alarms as a table
 
 and ends with a comment of the same word: `<!-- /diagram -->`. A diagram can be an overview of a few
 states, in the order in which they are named:
@@ -28,7 +29,8 @@ from tools.asl.definition import Definition
 from tools.asl.diagram import diagram
 
 OPENING = re.compile(
-    r"^<!-- (diagram|parameters|events|cli)(?::(\w+))?(?: only: ([^\n]+?))? -->$", re.MULTILINE
+    r"^<!-- (diagram|parameters|events|alarms|cli)(?::(\w+))?(?: only: ([^\n]+?))? -->$",
+    re.MULTILINE,
 )
 
 
@@ -59,6 +61,8 @@ def _part(word: str, machine: str, only: str, root: Path) -> Iterator[str]:
         return _events(root)
     if word == "cli":
         return _cli()
+    if word == "alarms":
+        return _alarms(root)
     return _diagram(root, machine, [name.strip() for name in only.split(",") if name.strip()])
 
 
@@ -72,8 +76,18 @@ def _parameters(root: Path) -> Iterator[str]:
     for name, parameter in template.load(root / "template.yaml")["Parameters"].items():
         default = parameter.get("Default", "(required)")
         shown = f"`{default}`" if default != "" else "(empty)"
-        meaning = " ".join(parameter.get("Description", "").split()).replace("|", "\\|")
-        yield f"| `{name}` | {shown} | {meaning} |\n"
+        yield f"| `{name}` | {shown} | {_in_a_cell(parameter.get('Description', ''))} |\n"
+
+
+def _alarms(root: Path) -> Iterator[str]:
+    yield "| alarm | what happened, and what to do |\n|---|---|\n"
+    for name, resource in template.load(root / "template.yaml")["Resources"].items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            yield f"| `{name}` | {_in_a_cell(resource['Properties']['AlarmDescription'])} |\n"
+
+
+def _in_a_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _events(root: Path) -> Iterator[str]:

@@ -60,5 +60,9 @@ class AuditFailed(KeyturnError):
     """The credential report could not be had or read: nothing is known, so nothing is started."""
 
 
+class HandoverMissing(KeyturnError):
+    """The report bucket lacks what an earlier state of the fleet run left there for this one."""
+
+
 class UnexpectedFailure(KeyturnError):
     """A defect. Only the type and place are reported, because the message could quote a value."""

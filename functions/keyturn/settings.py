@@ -92,6 +92,18 @@ class Settings:
         )
 
 
+def required(name: str) -> str:
+    """Read a variable that one function alone has.
+
+    Raises:
+        SettingMissing: it is absent or empty.
+    """
+    value = os.environ.get(name)
+    if not value:
+        raise SettingMissing(f"the environment variable {name} is not set; deploy the stack again")
+    return value
+
+
 def secret_name_prefix() -> str:
     """Read SecretNamePrefix: the secret of user U is named with this prefix and U."""
     return os.environ.get("SECRET_NAME_PREFIX", "")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, SecretStr, ValidationError
 
+from keyturn import outcomes
 from keyturn.aws import executions, iam, secrets
 from keyturn.identifiers import intent_version_id, is_intent
 from keyturn.rotation import Carried
@@ -168,7 +169,7 @@ def _claim_of(version: str, intent: Intent, fence_seconds: int) -> Claim:
         ClaimantState.DEAD,
         intent,
         free_at=found.ended_at + timedelta(seconds=fence_seconds),
-        stopped_by_takeover=found.error == executions.TAKEN_OVER,
+        stopped_by_takeover=found.error == outcomes.TAKEN_OVER_ERROR,
     )
 
 

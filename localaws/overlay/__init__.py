@@ -8,7 +8,14 @@ fails when a new version of MiniStack has closed the gap itself.
 
 from __future__ import annotations
 
-from localaws.overlay import credential_report, iam, lambda_workers, secretsmanager, stepfunctions
+from localaws.overlay import (
+    cloudwatch,
+    credential_report,
+    iam,
+    lambda_workers,
+    secretsmanager,
+    stepfunctions,
+)
 from localaws.overlay.lambda_workers import Workers
 
 
@@ -18,4 +25,5 @@ def install(endpoint_url: str) -> Workers:
     credential_report.install()
     secretsmanager.install()
     stepfunctions.install()
+    cloudwatch.install()
     return lambda_workers.install(endpoint_url)

@@ -15,6 +15,7 @@ from keyturn.identifiers import recovery_name
 from tests.faults.journeys import user_of
 from tests.faults.observer import DECIDED, Run
 from tests.support import Stack
+from tests.sweep import queue_of_events
 
 # Between the end of an execution and the start of the one that recovers it: an event, a function
 # and a call. Under load that takes a while.
@@ -32,26 +33,9 @@ class Executions:
         self._owners: dict[str, str] = {}
         self._details: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self._done = threading.Event()
-        self._url = self._queue()
+        self._url = queue_of_events(stack.aws, "faults-status", "aws.states")
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
-
-    def _queue(self) -> str:
-        aws = self._stack.aws
-        arn = f"arn:aws:sqs:{aws.region}:{aws.account_id}:faults-status"
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        made = self._sqs.create_queue(QueueName="faults-status", Attributes={"Policy": policy})
-        events = aws.client("events")
-        pattern = json.dumps({"source": ["aws.states"]})
-        events.put_rule(Name="faults-status", EventPattern=pattern)
-        events.put_targets(Rule="faults-status", Targets=[{"Id": "queue", "Arn": arn}])
-        return str(made["QueueUrl"])
 
     def give_up(self) -> None:
         """Let everybody who waits for a rest fail now."""

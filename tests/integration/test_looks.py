@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from keyturn import fence
+from keyturn import fence, outcomes
 from keyturn.aws import alarms, executions
 from keyturn.errors import AwsRefused, AwsThrottled
 from tests.integration.account import Account
@@ -83,7 +83,7 @@ class TestExecutions:
     def test_the_error_of_an_ended_one_is_told(self, account: Account) -> None:
         answer = {"status": "ABORTED", "stopDate": datetime.now(UTC), "error": "TakenOver"}
         account.wire.next("DescribeExecution", lambda _: answer)
-        assert executions.look_up("arn").error == executions.TAKEN_OVER
+        assert executions.look_up("arn").error == outcomes.TAKEN_OVER_ERROR
 
     def test_a_name_starts_once(self, account: Account) -> None:
         assert executions.start(account.machine_arn, "backout-1", {"userName": "ci"})

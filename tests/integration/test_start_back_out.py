@@ -9,8 +9,9 @@ import boto3
 import pytest
 
 from keyturn.errors import AwsThrottled, SettingMissing, UnexpectedFailure
-from keyturn.handlers.start_back_out import DECIDED, MAX_GENERATIONS, handler
+from keyturn.handlers.start_back_out import MAX_GENERATIONS, handler
 from keyturn.identifiers import recovery_name
+from keyturn.outcomes import DECIDED
 from keyturn.request import parse_rotate_request
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import refuses

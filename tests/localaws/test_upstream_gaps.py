@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 import localaws
 from tests.localaws.support import TOY, Key, Toy, eventually
+from tests.localaws.test_cloudwatch import alarm, emf, state
 
 pytestmark = pytest.mark.emulator
 
@@ -348,6 +349,32 @@ def executions_cannot_be_redriven(toy: Toy, name: str) -> object:
     return error_of(call, executionArn=execution) != ""
 
 
+# CloudWatch
+
+
+def metrics_of(toy: Toy, namespace: str) -> list[Any]:
+    found = toy.aws.client("cloudwatch").list_metrics(Namespace=namespace)
+    return list(found["Metrics"])
+
+
+def emf_stays_text(toy: Toy, name: str) -> object:
+    toy.invoke({"do": "print", "text": emf(name, 1, service="a")})
+    return not metrics_of(toy, "Toy")
+
+
+def executions_are_not_measured(toy: Toy, name: str) -> object:
+    toy.run(name, {"StartAt": "S", "States": {"S": {"Type": "Succeed"}}})
+    return not metrics_of(toy, "AWS/States")
+
+
+def an_alarm_sees_other_dimensions(toy: Toy, name: str) -> object:
+    alarm(toy, name, name, service="mine")
+    dimensions = [{"Name": "service", "Value": "other"}]
+    data = {"MetricName": name, "Dimensions": dimensions, "Value": 5.0}
+    toy.aws.client("cloudwatch").put_metric_data(Namespace="Toy", MetricData=[data])
+    return state(toy, name) == "ALARM"
+
+
 GAPS = [
     last_use_is_not_recorded,
     an_unknown_key_is_not_denied,
@@ -384,6 +411,9 @@ GAPS = [
     parallel_ignores_its_output,
     the_redrive_count_is_missing,
     executions_cannot_be_redriven,
+    emf_stays_text,
+    executions_are_not_measured,
+    an_alarm_sees_other_dimensions,
 ]
 
 

@@ -43,6 +43,7 @@ FUNCTIONS = (
     "ProveOldKey",
     "PublishNewKey",
     "ReactivateOldKey",
+    "RecordOutcome",
     "RestoreOldVersion",
     "RetireOldKey",
     "StartBackOut",
@@ -540,7 +541,12 @@ def crafted(
         }
 
 
-@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != "StartBackOut"])
+# These take no rotation: their tests are below.
+OTHERS = {"StartBackOut", "AuditAccount", "ChooseUsers", "StartRotations", "LookAtRotations"}
+OTHERS |= {"SumUpFleet"}
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name not in OTHERS])
 @pytest.mark.parametrize("whose", ["both", "user", "secret"])
 def test_a_crafted_payload_does_not_reach_an_unmanaged_user(
     stack: Stack,
@@ -592,6 +598,33 @@ def test_a_crafted_status_event_does_not_reach_an_unmanaged_user(
         FunctionName="keyturn-StartBackOut", Payload=json.dumps(event)
     )
     assert stack.ended(recovery_of(stack, dead)).error == "RequestRejected"
+    assert administrator.state(stack) == before
+
+
+def test_a_fleet_run_for_an_unmanaged_user_touches_nothing(
+    stack: Stack, administrator: Administrator
+) -> None:
+    before = administrator.state(stack)
+    ended = stack.fleet(userNames=[administrator.user.name])
+    assert ended.result["outcomes"] == {"REJECTED": 1}
+    assert administrator.state(stack) == before
+
+
+@pytest.mark.parametrize("function", ["ChooseUsers", "StartRotations", "LookAtRotations"])
+def test_a_crafted_run_reaches_nobody(
+    stack: Stack, administrator: Administrator, function: str
+) -> None:
+    payload = {
+        "run": {"id": "crafted", "arn": stack.fleet_arn, "startedAt": iso(datetime.now(UTC))},
+        "input": {"userNames": [administrator.user.name]},
+        "number": 0,
+        "polls": 0,
+    }
+    before = administrator.state(stack)
+    answer = stack.aws.client("lambda").invoke(
+        FunctionName=f"keyturn-{function}", Payload=json.dumps(payload)
+    )
+    assert json.loads(answer["Payload"].read())["errorType"] == "HandoverMissing"
     assert administrator.state(stack) == before
 
 

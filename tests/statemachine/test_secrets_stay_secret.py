@@ -13,6 +13,8 @@ from secrets import token_urlsafe
 from urllib.parse import quote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.support import Stack, eventually
 from tests.sweep import Text, search, secrets_of, texts_of
@@ -41,6 +43,22 @@ def test_the_search_does_not_cry_wolf() -> None:
     swept = search([Text("log:clean", MADE_UP[:-1]), Text("event:x", "{}")], [MADE_UP])
     assert swept.finds == ()
     assert swept.texts == {"log": 1, "event": 1}
+
+
+@given(
+    secrets=st.sets(st.text("ab/", max_size=6), max_size=8),
+    text=st.text("ab/ c", max_size=40),
+)
+@example(secrets={"ab", "abb/"}, text="c abb/")
+@example(secrets=set(), text="ab")
+def test_the_search_finds_what_looking_for_each_secret_would_find(
+    secrets: set[str], text: str
+) -> None:
+    """Secrets of different lengths that overlap, begin alike, and lie at the ends of a text."""
+    texts = [Text("log:x", text)]
+    found = bool(search(texts, secrets).finds)
+    assert found == any(search(texts, [secret]).finds for secret in secrets)
+    assert found or not any(secret and secret in text for secret in secrets)
 
 
 def test_nothing_leaks(stack: Stack) -> None:

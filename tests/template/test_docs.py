@@ -22,7 +22,7 @@ def test_the_docs_show_the_state_machine_and_the_parameters() -> None:
         for opening in OPENING.finditer(page.read_text(encoding="utf-8"))
     }
     assert any(part.startswith("<!-- diagram:rotate_key") for part in found)
-    assert "<!-- parameters -->" in found
+    assert {"<!-- parameters -->", "<!-- alarms -->"} <= found
 
 
 def test_a_table_of_parameters_is_filled_in(tmp_path: Path) -> None:
@@ -47,6 +47,18 @@ def test_a_table_of_events_is_filled_in(tmp_path: Path) -> None:
     (tmp_path / "events" / "a.json").write_text('{\n  "userName": "ci"\n}', encoding="utf-8")
     text = render("<!-- events -->\n<!-- /events -->", tmp_path)
     assert '| `events/a.json` | `{"userName": "ci"}` |\n' in text
+
+
+def test_a_table_of_alarms_is_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(
+        "Resources:\n"
+        "  Late: {Type: 'AWS::CloudWatch::Alarm', Properties: {AlarmDescription: 'a | b. Do c.'}}\n"
+        "  Topic: {Type: 'AWS::SNS::Topic'}\n",
+        encoding="utf-8",
+    )
+    text = render("<!-- alarms -->\n<!-- /alarms -->", tmp_path)
+    assert text.count("\n| `") == 1
+    assert "| `Late` | a \\| b. Do c. |\n" in text
 
 
 def test_a_diagram_is_filled_in_whole_or_as_an_overview() -> None:

@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from keyturn import outcomes
 from keyturn.aws import executions
-from keyturn.fleet.choosing import BATCH
+from keyturn.fleet.choosing import BATCH, SECONDS_BETWEEN_STARTS
 from keyturn.handlers import start_back_out
 from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
 from keyturn.settings import CHANGE_BUDGET_SECONDS, Settings
@@ -55,8 +56,8 @@ PARAMETERS = {
     "PollMaxSeconds": 3600,
     "FenceSeconds": 120,
     "MinKeyAgeSeconds": 86400,
-    "UnusedAfterDays": 90,
     "MaxKeyAgeDays": 90,
+    "UnusedAfterDays": 90,
     "MaxRotationsPerRun": 50,
     "FleetSchedule": "rate(1 day)",
     "FleetScheduleState": "DISABLED",
@@ -125,6 +126,7 @@ ALLOWED = {
     "DiscardNewKey": KEYS | {"iam:DeleteAccessKey", DESCRIBE, READ, TAG, UNTAG, MOVE},
     "Decide": {DESCRIBE, TAG, UNTAG, MOVE},
     "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, TAG, UNTAG, MOVE},
+    "RecordOutcome": {"states:DescribeExecution", "states:ListExecutions"},
     "StartBackOut": {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
     "AuditAccount": {*OF_THE_ACCOUNT, LIST, PUT_OBJECT},
     "ChooseUsers": HAND_ON,
@@ -477,6 +479,8 @@ def test_a_role_reaches_no_objects_but_those_of_its_part_of_the_report_bucket(ro
 @pytest.mark.parametrize("role", roles())
 def test_only_executions_of_this_stacks_machines_can_be_seen_and_stopped(role: str) -> None:
     for grant in grants(role):
+        if grant.action == "states:ListExecutions":
+            assert grant.resource == "<RotateKeyStateMachine>"
         if grant.action in ("states:DescribeExecution", "states:StopExecution"):
             assert re.fullmatch(
                 rf"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-(RotateKey|RetireKey):\*"
@@ -651,6 +655,17 @@ def test_the_rule_on_dead_executions_matches_real_events() -> None:
     assert not matches(pattern, {**aborted, "detail": elsewhere})
 
 
+def test_the_rule_on_outcomes_matches_every_start_and_end() -> None:
+    rule = FUNCTIONS["RecordOutcome"]["Events"]["StatusChanged"]["Properties"]
+    pattern = Resolver()(rule["Pattern"])
+    aborted = event("execution_aborted")
+    pattern["detail"]["stateMachineArn"] = [aborted["detail"]["stateMachineArn"]]
+    for status in ("RUNNING", "SUCCEEDED", *outcomes.ENDED_BADLY):
+        assert matches(pattern, {**aborted, "detail": {**aborted["detail"], "status": status}})
+    pending = {**aborted["detail"], "status": "PENDING_REDRIVE"}
+    assert not matches(pattern, {**aborted, "detail": pending})
+
+
 def test_a_dead_execution_that_nobody_backs_out_calls_a_person() -> None:
     properties = FUNCTIONS["StartBackOut"]
     queue = {"GetAtt": "LostBackOutQueue.Arn"}
@@ -706,6 +721,14 @@ def test_all_rotations_that_one_run_may_start_are_in_flight_at_once() -> None:
     rotate_users = definition("RotateFleetStateMachine")["States"]["Rotate Users"]
     assert rotate_users["MaxConcurrency"] * BATCH >= most
     assert rotate_users["ToleratedFailurePercentage"] == 100
+
+
+def test_batches_start_one_after_the_other_within_the_time_of_their_function() -> None:
+    rotate_users = definition("RotateFleetStateMachine")["States"]["Rotate Users"]
+    turn = rotate_users["ItemProcessor"]["States"]["Wait For Turn"]
+    seconds = BATCH * SECONDS_BETWEEN_STARTS
+    assert turn["Seconds"] == f"{{% $states.input.number * {seconds} %}}"
+    assert timeout_of("StartRotations") > 2 * seconds
 
 
 def test_the_report_bucket_is_encrypted_versioned_private_and_forgets() -> None:

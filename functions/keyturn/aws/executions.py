@@ -12,9 +12,7 @@ from botocore.exceptions import ClientError
 from keyturn import fence
 from keyturn.aws import calls
 from keyturn.errors import AwsRefused
-
-# The error of a StopExecution by a person's BACK_OUT or an EMERGENCY that takes over the claim.
-TAKEN_OVER = "TakenOver"
+from keyturn.outcomes import TAKEN_OVER_ERROR
 
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 
@@ -50,7 +48,7 @@ def stop(execution_arn: str, *, cause: str) -> None:
     try:
         with calls.translated("states:StopExecution"):
             calls.stepfunctions().stop_execution(
-                executionArn=execution_arn, error=TAKEN_OVER, cause=cause
+                executionArn=execution_arn, error=TAKEN_OVER_ERROR, cause=cause
             )
     except AwsRefused:
         if look_up(execution_arn).running is not False:
@@ -99,3 +97,18 @@ def result_of(execution_arn: str) -> Result | None:
     except (ValueError, KeyError, TypeError):
         why = found.get("error") or "it ended without a result"
         return Result(status, f"{why}; a back-out is started for an execution that dies")
+
+
+def count_running(machine_arn: str) -> int:
+    """Count the running executions of a state machine; the list may lag by seconds.
+
+    One call for every 1,000 of them. A redriven one counts once it runs again.
+    """
+    with calls.translated("states:ListExecutions"):
+        pages = calls.stepfunctions().get_paginator("list_executions")
+        found = pages.paginate(
+            stateMachineArn=machine_arn,
+            statusFilter="RUNNING",
+            PaginationConfig={"PageSize": 1000},
+        )
+        return sum(len(page["executions"]) for page in found)

@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from keyturn.aws import calls
+from keyturn.errors import HandoverMissing
 
 _CONTENT_TYPES = {
     ".csv": "text/csv; charset=utf-8",
@@ -50,3 +51,18 @@ def read_json(bucket: str, key: str) -> Any:
             raise
         text = found["Body"].read()
     return json.loads(text)
+
+
+def require_json(bucket: str, key: str) -> Any:
+    """Return an object's JSON document.
+
+    Raises:
+        HandoverMissing: there is no such object.
+    """
+    found = read_json(bucket, key)
+    if found is None:
+        raise HandoverMissing(
+            f"s3://{bucket}/{key} is missing, though this run has written it; rotations that were "
+            "started go on, start another run for the others"
+        )
+    return found

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-
+from keyturn import measures
 from keyturn.audit.errors import ReportError
 from keyturn.audit.model import (
     AccountSource,
@@ -27,6 +26,7 @@ from keyturn.errors import AuditFailed, AwsRefused
 from keyturn.fleet import facts
 from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
+from keyturn.measures import Measure
 from keyturn.rotation import iso
 
 _REPORT_NAME = "credential-report.csv"
@@ -53,8 +53,7 @@ def audit(run: Run, settings: FleetSettings, *, asked_for: Sequence[str]) -> dic
         managed_path=settings.rotations.managed_user_path,
         password_policy=policy,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        files = Files(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, Files(Path(folder)) as files:
         try:
             judged = judge([source], settings.thresholds, sink=files)
         except ReportError as error:
@@ -101,16 +100,15 @@ def _unavailable(refused: AwsRefused) -> Unavailable:
 
 
 def _measure(counts: AccountCounts) -> None:
-    """Write the metrics of the managed users' keys, without the dimension of the function."""
-    numbers = EphemeralMetrics()
-    for name, value in (
-        ("ManagedUsers", counts.managed_users),
-        ("OldestManagedKeyAgeDays", counts.oldest_managed_key_age_days or 0),
-        ("ManagedKeysOverAge", counts.managed_keys_over_age),
-        ("RotationsInFlight", counts.rotations_in_flight),
-    ):
-        numbers.add_metric(name=name, unit=MetricUnit.Count, value=value)
-    numbers.flush_metrics()
+    """Write the metrics of the managed users' keys."""
+    measures.write(
+        {
+            Measure.MANAGED_USERS: counts.managed_users,
+            Measure.OLDEST_MANAGED_KEY: counts.oldest_managed_key_age_days or 0,
+            Measure.MANAGED_KEYS_OVER_AGE: counts.managed_keys_over_age,
+            Measure.ROTATIONS_IN_FLIGHT: counts.rotations_in_flight,
+        }
+    )
 
 
 def _summary(counts: AccountCounts) -> dict[str, Any]:

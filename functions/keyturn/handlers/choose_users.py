@@ -33,7 +33,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plan(this: Run, request: FleetRequest, settings: FleetSettings) -> dict[str, Any]:
-    facts = s3.read_json(settings.report_bucket, this.facts_key)
+    facts = s3.require_json(settings.report_bucket, this.facts_key)
     if facts["unavailable"] and not request.user_names:
         raise AuditFailed(
             f"which users are managed is not known ({facts['unavailable']}); nothing was started"

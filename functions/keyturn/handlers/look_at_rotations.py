@@ -20,7 +20,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
     settings = FleetSettings.from_env()
     this, number = Run.load(data["run"]), int(data["number"])
     key = this.outcomes_key(number)
-    known = s3.read_json(settings.report_bucket, key)
+    known = s3.require_json(settings.report_bucket, key)
     batch = Batch.load(known, polls=int(data["polls"]))
     _look(batch)
     said = answer(batch, settings, now=datetime.now(UTC))

@@ -8,39 +8,25 @@ names the dead execution.
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
+from keyturn import outcomes
 from keyturn.aws import calls, executions
 from keyturn.entry import framed, logger
-from keyturn.errors import SettingMissing
 from keyturn.identifiers import recovery_name
-from keyturn.request import LONGEST_ARN
+from keyturn.settings import required
 
 MAX_GENERATIONS = 3
-
-# These ends were decided by the execution itself; nothing is left hanging.
-DECIDED = frozenset(
-    {
-        "RequestRejected",
-        "RotationFailed",
-        "RotationBackedOut",
-        "AttentionNeeded",
-        "BackoutIncomplete",
-    }
-)
 
 
 def run(event: dict[str, Any]) -> dict[str, Any]:
     """Start the back-out; answers what was done, for the log."""
     detail = event["detail"]
-    machine = _setting("ROTATE_KEY_STATE_MACHINE_ARN")
+    machine = required("ROTATE_KEY_STATE_MACHINE_ARN")
     dead = detail["executionArn"]
-    if not _is_execution_of(machine, dead):
+    if not outcomes.is_execution_of(machine, dead):
         return {"started": False, "why": "not an execution of this stack's RotateKey"}
-    redrives = _count(detail.get("redriveCount"))
-    # A redriven execution decides nothing: it ends at once, whatever its error says.
-    if detail.get("error") in DECIDED and not redrives:
+    if outcomes.has_decided(detail):
         return {"started": False, "why": "the execution had decided"}
     given = _input(detail)
     subject = _subject(given)
@@ -53,7 +39,7 @@ def run(event: dict[str, Any]) -> dict[str, Any]:
         return {"started": False, "why": "too many generations"}
     started = executions.start(
         machine,
-        recovery_name(dead, redrives),
+        recovery_name(dead, outcomes.redrives(detail)),
         {
             **subject,
             "action": "BACK_OUT",
@@ -63,15 +49,6 @@ def run(event: dict[str, Any]) -> dict[str, Any]:
     )
     logger.info("back-out", dead_execution=dead, started=started, generation=generation)
     return {"started": started, "why": f"generation {generation}"}
-
-
-def _is_execution_of(machine_arn: str, arn: object) -> bool:
-    prefix = machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
-    return isinstance(arn, str) and len(arn) <= LONGEST_ARN and arn.startswith(prefix)
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _subject(given: dict[str, Any]) -> dict[str, str]:
@@ -113,18 +90,11 @@ def _input(detail: dict[str, Any]) -> dict[str, Any]:
 def _tell(problem: str, dead: str) -> None:
     with calls.translated("sns:Publish"):
         calls.sns().publish(
-            TopicArn=_setting("NOTIFICATION_TOPIC_ARN"),
+            TopicArn=required("NOTIFICATION_TOPIC_ARN"),
             Subject="Rotation Needs Attention: a dead execution",
             Message=f"{problem}.\nNext: look at the execution {dead}, find its user, and start "
             "RotateKey with action BACK_OUT for that user by hand.",
         )
-
-
-def _setting(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise SettingMissing(f"the environment variable {name} is not set; deploy the stack again")
-    return value
 
 
 handler = framed(__name__, run)

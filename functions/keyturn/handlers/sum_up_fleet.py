@@ -19,7 +19,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
     """Return the result and the announcement; everything in full goes to the bucket."""
     settings = FleetSettings.from_env()
     bucket, this = settings.report_bucket, Run.load(data["run"])
-    plan = s3.read_json(bucket, this.plan_key)
+    plan = s3.require_json(bucket, this.plan_key)
     ended = []
     if not plan["dryRun"]:
         numbers = range(len(batches(plan["chosen"])))

@@ -1,0 +1,237 @@
+"""The dashboard and the alarms show what the code really writes, and nothing else.
+
+A metric that is misspelt, or asked for under other dimensions than it is written with, shows as an
+empty graph and as an alarm that never goes off: nobody would notice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import combinations
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from keyturn import entry, measures, outcomes
+from keyturn.aws import executions
+from keyturn.handlers import record_outcome
+from tests.template.test_template import FUNCTIONS, RESOURCES, STACK, Resolver, of_type
+
+Stream = tuple[str, str, frozenset[tuple[str, str]]]
+"""Namespace, name and dimensions: what makes a metric one line in a graph."""
+
+GRID_COLUMNS = 24
+MACHINE = "arn:aws:states:eu-west-1:111122223333:stateMachine:keyturn-RotateKey"
+FLEET = "arn:aws:states:eu-west-1:111122223333:stateMachine:keyturn-RotateFleet"
+CONTEXT = SimpleNamespace(
+    function_name="keyturn-RecordOutcome",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-west-1:111122223333:function:keyturn-RecordOutcome",
+    aws_request_id="request",
+)
+RESULT = {"publishedAt": "2026-11-21T05:00:00.000Z", "deactivatedAt": "2026-11-21T06:00:00.000Z"}
+ENDS: list[dict[str, Any]] = [
+    *(
+        {"status": "SUCCEEDED", "output": json.dumps({"outcome": outcome} | RESULT)}
+        for outcome in ("ROTATED", "ISSUED", "SKIPPED", "BACKED_OUT", "?")
+    ),
+    *({"status": "FAILED", "error": error, "cause": "{}"} for error in outcomes.DECIDED),
+    {"status": "ABORTED", "error": outcomes.TAKEN_OVER_ERROR},
+    {"status": "TIMED_OUT"},
+    {"status": "RUNNING"},
+]
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+
+
+def streams_of(line: dict[str, Any]) -> Iterator[Stream]:
+    """The metrics that CloudWatch makes of a line in the embedded metric format."""
+    for directive in line["_aws"]["CloudWatchMetrics"]:
+        for names in directive["Dimensions"]:
+            dimensions = frozenset((name, line[name]) for name in names)
+            for metric in directive["Metrics"]:
+                yield directive["Namespace"], metric["Name"], dimensions
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> set[Stream]:
+    """What the real handler writes for every way in which an execution starts and ends.
+
+    The audit's metrics are written by the same function, under the names that it is given.
+    """
+    variables = Resolver()(RESOURCES["RecordOutcomeFunction"]["Properties"]["Environment"])
+    for name in variables["Variables"]:
+        monkeypatch.setenv(name, MACHINE)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Keyturn")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", STACK)
+    monkeypatch.setattr(entry.metrics.provider, "namespace", "Keyturn")
+    monkeypatch.setattr(executions, "count_running", lambda machine: 1)
+    for detail in ENDS:
+        arn = MACHINE.replace(":stateMachine:", ":execution:") + ":one"
+        given = {"executionArn": arn, "input": '{"userName": "ci"}'} | detail
+        record_outcome.handler({"detail": given}, CONTEXT)
+    measures.write(dict.fromkeys(measures.OF_THE_AUDIT, 1.0))
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return {stream for line in printed if "_aws" in line for stream in streams_of(line)}
+
+
+def dashboard(**parameters: Any) -> dict[str, Any]:
+    """The dashboard's body as CloudFormation hands it over."""
+    text = Resolver(parameters)(RESOURCES["Dashboard"]["Properties"]["DashboardBody"])
+    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+def widgets(kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of the widgets of a type, by title."""
+    return {
+        widget["properties"].get("title", ""): widget["properties"]
+        for widget in dashboard()["widgets"]
+        if widget["type"] == kind
+    }
+
+
+def shown(properties: dict[str, Any]) -> list[Stream]:
+    """The metrics of a widget."""
+    found = []
+    for metric in properties["metrics"]:
+        namespace, name, *pairs = [part for part in metric if isinstance(part, str)]
+        assert not {".", "..."} & {namespace, name, *pairs}, "written out, or this must expand it"
+        assert len(pairs) % 2 == 0
+        dimensions = frozenset(zip(pairs[::2], pairs[1::2], strict=True))
+        found.append((namespace, name, dimensions))
+    return found
+
+
+def watched(alarm: dict[str, Any]) -> Stream:
+    """The metric of an alarm."""
+    dimensions = Resolver()(alarm["Dimensions"])
+    pairs = frozenset((one["Name"], one["Value"]) for one in dimensions)
+    return alarm["Namespace"], alarm["MetricName"], pairs
+
+
+# What is written
+
+
+def test_the_handler_writes_every_metric_of_outcomes_and_no_other(written: set[Stream]) -> None:
+    own = {stream for stream in written if "Step" not in dict(stream[2])}
+    own = {stream for stream in own if stream[1] != "ColdStart"}
+    names = {*measures.OF_OUTCOMES, *measures.OF_THE_AUDIT}
+    assert {name for _, name, _ in own} == {name.value for name in names} == {*measures.Measure}
+    counted = {dict(dims)["Outcome"] for _, name, dims in own if name == "Executions"}
+    assert counted == set(outcomes.OUTCOMES)
+
+
+def test_nothing_is_written_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    measures.write({})
+    assert capsys.readouterr().out == ""
+
+
+# What is shown
+
+
+@pytest.mark.parametrize("title", widgets("metric"))
+def test_a_graph_shows_metrics_that_are_written(title: str, written: set[Stream]) -> None:
+    properties = widgets("metric")[title]
+    found = shown(properties)
+    assert found
+    assert len({stream for stream in found}) == len(found) or "Time to pickup" in title
+    for stream in found:
+        assert stream in written | of_aws(), stream
+    assert properties["region"] == "eu-west-1"
+    assert properties["period"] in (3600, 86400)
+    assert properties["stat"] in ("Sum", "Maximum", "p50")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_watches_a_metric_that_is_written(name: str, written: set[Stream]) -> None:
+    queues = {("AWS/SQS", "ApproximateNumberOfMessagesVisible")}
+    stream = watched(ALARMS[name])
+    assert stream in written | of_aws() or stream[:2] in queues
+
+
+def of_aws() -> set[Stream]:
+    """The metrics that AWS itself writes of this stack's functions and of its fleet."""
+    machines = (
+        "ExecutionsSucceeded",
+        "ExecutionsFailed",
+        "ExecutionsTimedOut",
+        "ExecutionsAborted",
+    )
+    return {
+        *(("AWS/States", name, frozenset({("StateMachineArn", FLEET)})) for name in machines),
+        *(
+            ("AWS/Lambda", "Errors", frozenset({("FunctionName", name)}))
+            for function in FUNCTIONS
+            for name in (f"{STACK}-{function}", f"<{function}Function>")
+        ),
+    }
+
+
+def test_every_outcome_is_in_the_graph() -> None:
+    (properties,) = [p for title, p in widgets("metric").items() if "by outcome" in title]
+    found = [dict(dims)["Outcome"] for _, _, dims in shown(properties)]
+    assert sorted(found) == sorted(outcomes.OUTCOMES)
+
+
+def test_the_errors_of_every_function_are_shown() -> None:
+    (properties,) = [p for title, p in widgets("metric").items() if "Errors" in title]
+    found = {dict(dims)["FunctionName"] for _, _, dims in shown(properties)}
+    assert found == {f"{STACK}-{function}" for function in FUNCTIONS}
+
+
+def test_every_alarm_is_shown() -> None:
+    (properties,) = widgets("alarm").values()
+    assert set(properties["alarms"]) == {f"<{name}.Arn>" for name in ALARMS}
+
+
+@pytest.mark.parametrize("days", [0, 45, 3650])
+def test_the_line_of_the_oldest_key_is_where_the_alarm_is(days: int) -> None:
+    alarm = ALARMS["ManagedKeyTooOldAlarm"]
+    assert Resolver({"MaxKeyAgeDays": days})(alarm["Threshold"]) == days
+    (line,) = (
+        line
+        for widget in dashboard(MaxKeyAgeDays=days)["widgets"]
+        for line in widget["properties"].get("annotations", {}).get("horizontal", [])
+    )
+    assert line["value"] == days
+
+
+def test_widgets_are_on_the_grid_and_do_not_overlap() -> None:
+    cells: list[set[tuple[int, int]]] = []
+    for widget in dashboard()["widgets"]:
+        x, y, width, height = (widget[side] for side in ("x", "y", "width", "height"))
+        assert 0 <= x < x + width <= GRID_COLUMNS
+        assert y >= 0
+        cells.append({(x + dx, y + dy) for dx in range(width) for dy in range(height)})
+    assert not any(one & other for one, other in combinations(cells, 2))
+    rows = max(y for widget in cells for _, y in widget) + 1
+    assert sum(len(widget) for widget in cells) == rows * GRID_COLUMNS, "there is a hole"
+
+
+def test_the_dashboards_name_is_different_in_every_region() -> None:
+    """Dashboards belong to the account: the same name in two Regions is the same dashboard."""
+    name = Resolver()(RESOURCES["Dashboard"]["Properties"]["DashboardName"])
+    assert name == f"{STACK}-eu-west-1"
+
+
+# What calls people
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_reaches_people_and_says_what_to_do(name: str) -> None:
+    alarm = ALARMS[name]
+    assert alarm["AlarmActions"] == [{"Ref": "NotificationTopic"}]
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert alarm["Period"] * alarm["EvaluationPeriods"] <= 7 * 86400  # CloudWatch's limit
+    description = alarm["AlarmDescription"]
+    assert 100 < len(description) <= 1024  # CloudWatch's limit
+    assert len(description.split(". ")) >= 2, "what happened, and what to do"
+
+
+def test_only_the_age_of_keys_is_unknown_without_data() -> None:
+    """Where a value is written only when something happens, silence is well; an audit is not."""
+    missing = {name: alarm["TreatMissingData"] for name, alarm in ALARMS.items()}
+    assert missing.pop("ManagedKeyTooOldAlarm") == "missing"
+    assert set(missing.values()) == {"notBreaching"}
