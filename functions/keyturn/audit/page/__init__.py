@@ -29,8 +29,8 @@ def render(
 ) -> Iterator[str]:
     """The page in pieces, in order.
 
-    `summary` is `Report.summary()`. `findings` and `keys` are read once, a row at a time; where the
-    totals are larger than what they gave, the page says so.
+    `summary` is `Report.summary()`. `findings` and `keys` come worst first and are read once, a row
+    at a time; where the totals are larger than what they gave, the page says so.
     """
     figures = figures_of(summary)
     several = len(figures.accounts) > 1

@@ -52,8 +52,3 @@ def share(part: int, whole: int) -> str:
 def moment(at: datetime) -> str:
     """Such as 2026-11-21 10:08 UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def years(age: int) -> str:
-    """Days in years, where days say little: 2,571 as 7.0 years, 500 as nothing."""
-    return f"{age / 365.25:.1f} years" if age > 730 else ""

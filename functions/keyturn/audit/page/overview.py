@@ -9,7 +9,7 @@ from keyturn.audit.model import Severity
 from keyturn.audit.page import charts
 from keyturn.audit.page.figures import Account, Figures, Measure
 from keyturn.audit.page.lists import filters, table
-from keyturn.audit.page.markup import counted, moment, number, share, text, years
+from keyturn.audit.page.markup import counted, moment, number, share, text
 from keyturn.audit.page.words import RULES, SEVERITIES
 
 _NAMED = 10  # accounts named in a sentence before the rest are only counted
@@ -66,38 +66,63 @@ def tiles(figures: Figures) -> Iterator[str]:
 
 
 def _facts(figures: Figures) -> Iterator[str]:
-    active = sum(count for _, count in figures.tiers)
-    oldest = figures.oldest_days or 0
+    unknown = ("\u2013", "the secrets could not be read")
+    managed, unmanaged = unknown, unknown
+    if figures.managed is not None:
+        late = f", {counted(figures.late_managed_keys, 'key')} too old"
+        managed = (
+            number(figures.managed),
+            share(figures.managed, figures.users) + (late if figures.late_managed_keys else ""),
+        )
+        unmanaged = (number(figures.users - figures.managed), "not rotated by Keyturn")
+    age = "\u2013" if figures.oldest_days is None else counted(figures.oldest_days, "day")
+    managed_age = figures.oldest_managed_days
+    of_managed = "" if managed_age is None else f"managed: {counted(managed_age, 'day')}"
     facts = [
-        ("Users", number(figures.users), ""),
-        ("Managed by Keyturn", number(figures.managed), share(figures.managed, figures.users)),
-        ("Unmanaged", number(figures.users - figures.managed), ""),
-        ("Active keys", number(active), f"of {counted(figures.keys, 'key')}"),
-        ("Oldest active key", counted(oldest, "day") if active else "\u2013", years(oldest)),
+        ("Users", number(figures.users), _but(figures.unreadable_rows, "row", "unreadable")),
+        ("Managed by Keyturn", *managed),
+        ("Unmanaged", *unmanaged),
+        ("Active keys", number(figures.active_keys), f"of {counted(figures.keys, 'key')}"),
+        ("Oldest active key", age, of_managed),
     ]
     yield '<dl class="facts">'
     for name, value, small in facts:
         yield f"<div><dt>{name}</dt><dd>{value}"
-        yield f"<small>{small}</small></dd></div>" if small else "</dd></div>"
+        yield f"<small>{text(small)}</small></dd></div>" if small else "</dd></div>"
     yield "</dl>"
+
+
+def _but(count: int, noun: str, what: str) -> str:
+    return f"and {counted(count, noun)} {what}" if count else ""
 
 
 def not_judged(figures: Figures) -> Iterator[str]:
     """What the audit does not know. Never a pass, so it stands above everything that is known."""
-    clear = "" if figures.unknown or figures.not_judged else " clear"
-    yield f'<section class="unjudged{clear}" id="unjudged"><h2>What could not be judged</h2>'
+    clear = not (figures.unknown or figures.not_judged or figures.problems)
+    yield f'<section class="unjudged{" clear" if clear else ""}" id="unjudged">'
+    yield "<h2>What could not be judged</h2>"
     if clear:
         yield "<p>Every rule could be judged for every user and account.</p></section>"
         return
     yield "<p>Unknown is not a pass: these need a look by hand, or a permission.</p><ul>"
     for (rule, why), accounts in figures.not_judged.items():
-        where = ""
-        if len(figures.accounts) > 1:
-            more = len(accounts) - _NAMED
-            named = ", ".join(accounts[:_NAMED]) + (f" and {number(more)} more" if more > 0 else "")
-            where = f"<small>{text(named)}</small>"
-        yield f'<li><b class="b UNKNOWN">{text(rule)}</b> {text(why)}{where}</li>'
-    yield "</ul></section>"
+        where = _named(accounts) if len(figures.accounts) > 1 else ""
+        yield f'<li><b class="b UNKNOWN">{text(rule)}</b> {text(why)}'
+        yield f"<small>{text(where)}</small></li>" if where else "</li>"
+    if figures.unknown:
+        yield '<li><a href="#status=UNKNOWN">'
+        yield f"See {counted(figures.unknown, 'case')}, each with how to find out</a></li>"
+    yield "</ul>"
+    if figures.problems:
+        yield f"<details><summary>{counted(len(figures.problems), 'problem')} of the reports"
+        yield f"</summary><ul>{''.join(f'<li>{text(p)}</li>' for p in figures.problems)}"
+        yield "</ul></details>"
+    yield "</section>"
+
+
+def _named(accounts: tuple[str, ...]) -> str:
+    more = len(accounts) - _NAMED
+    return ", ".join(accounts[:_NAMED]) + (f" and {number(more)} more" if more > 0 else "")
 
 
 def ages(figures: Figures) -> Iterator[str]:
@@ -107,7 +132,10 @@ def ages(figures: Figures) -> Iterator[str]:
     if any(count for _, count in figures.tiers):
         yield charts.tiers(figures.tiers)
     else:
-        yield '<p class="note">There is no active key.</p>'
+        yield '<p class="note">There is no active key whose age is known.</p>'
+    if figures.keys_of_unknown_age:
+        yield '<p class="note">Not in the chart: '
+        yield f"{counted(figures.keys_of_unknown_age, 'active key')} of unknown age.</p>"
     yield "</section>"
 
 
@@ -117,7 +145,7 @@ def rules(figures: Figures) -> Iterator[str]:
     if not figures.by_rule:
         yield '<p class="note">No rule is broken.</p></section>'
         return
-    yield '<table class="rules"><thead><tr><th scope="col">Rule<th scope="col" class="r">Findings'
+    yield '<table class="rules"><thead><tr><th scope="col">Rule<th scope="col" class="r">Cases'
     yield "</tr></thead><tbody>"
     for rule, words in RULES.items():
         if count := figures.by_rule.get(rule, 0):
@@ -129,8 +157,8 @@ def rules(figures: Figures) -> Iterator[str]:
 
 def study(figures: Figures) -> Iterator[str]:
     """The tables of the published study, with this report's figures beside them."""
-    yield '<section id="study"><h2>Beside published figures</h2><p>Netskope, May 2021: 12,478 users'
-    yield " in 1,143 accounts. Upper bar: this report; lower bar: the study.</p>"
+    yield '<section id="study"><h2>Beside published figures</h2>'
+    yield f"<p>{text(figures.study)}. Upper bar: this report; lower bar: the study.</p>"
     yield '<table class="study"><thead><tr><th scope="col">Users<th scope="col" class="r">Here'
     yield '<th scope="col" class="r">Share<th scope="col" class="r">Study<th scope="col">'
     yield '<span class="vh">Bars</span></tr></thead><tbody>'
@@ -141,12 +169,17 @@ def study(figures: Figures) -> Iterator[str]:
 def _measure(one: Measure) -> str:
     bars = charts.pair(one.count, one.whole, one.study_count, one.study_whole)
     return (
-        f'<tr><td class="what">{text(one.words)}</td><td class="r">{number(one.count)}'
+        f'<tr><td class="what">{text(one.words)}{_doubt(one.unknown)}</td>'
+        f'<td class="r">{number(one.count)}'
         f'<span class="m"> of {number(one.whole)}</span></td>'
         f'<td class="r here"><b>{share(one.count, one.whole)}</b></td>'
         f'<td class="r there">{share(one.study_count, one.study_whole)}</td>'
         f'<td class="mini">{bars}</td></tr>'
     )
+
+
+def _doubt(unknown: int) -> str:
+    return f"<small>and {number(unknown)} not known</small>" if unknown else ""
 
 
 ACCOUNT_COLUMNS = [
@@ -156,7 +189,7 @@ ACCOUNT_COLUMNS = [
     ("keys", "Keys", "-num"),
     *((severity.value, words, "-num") for severity, words in SEVERITIES.items()),
     ("unknown", "Not judged", "-num"),
-    ("at", "Report of", "text"),
+    ("at", "Report of (UTC)", "text"),
 ]
 
 
@@ -171,9 +204,12 @@ def accounts(figures: Figures) -> Iterator[str]:
 def _account(one: Account) -> str:
     counts = [one.users, one.managed, one.keys]
     counts += [one.by_severity.get(severity, 0) for severity in SEVERITIES] + [one.unknown]
-    cells = "".join(f'<td data-v="{count}">{number(count)}</td>' for count in counts)
+    cells = "".join(
+        '<td data-v="">not known</td>' if n is None else f'<td data-v="{n}">{number(n)}</td>'
+        for n in counts
+    )
     return (
         f'<tr><td class="n" data-v="{text(one.account_id)}">'
         f'<a href="#account={text(one.account_id)}">{text(one.account_id)}</a></td>{cells}'
-        f'<td class="n">{text(one.at)}</td></tr>\n'
+        f'<td class="n">{text(one.at[:16].replace("T", " "))}</td></tr>\n'
     )

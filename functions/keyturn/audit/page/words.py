@@ -26,7 +26,7 @@ SEVERITIES: dict[Severity, str] = {
 
 NEEDS: dict[Need, tuple[str, str]] = {
     Need.REMOVE: ("Remove", "nobody uses it"),
-    Need.IDENTITY_CENTER: ("Identity Center", "a person\u2019s key"),
+    Need.IDENTITY_CENTER: ("Identity Center", "probably a person\u2019s"),
     Need.ROLES_ANYWHERE: ("Roles Anywhere", "a workload outside AWS"),
     Need.ROLE: ("IAM role", "a workload inside AWS"),
     Need.UNKNOWN: ("Not known", "the report does not tell"),
