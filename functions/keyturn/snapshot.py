@@ -70,7 +70,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
         )
     # The secret's labels first: a key that is stored after this look is then one too many in
     # the list of keys, never one too few.
-    held = _look_at_secret(secret_name(settings, user.name))
+    held = look_at_secret(secret_name(settings, user.name))
     held_by = _holder(held, settings.fence_seconds, mark)
     ring = iam.list_keys(user.name)
     return World(
@@ -89,7 +89,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
 
 def look_while_holding(user_name: str, name: str, *, mark: str) -> World:
     """Return the world of a user whose claim the looking execution holds (or held)."""
-    held = _look_at_secret(name)
+    held = look_at_secret(name)
     held_by = _own(held, mark)
     ring = iam.list_keys(user_name)
     return World(
@@ -105,7 +105,8 @@ def look_while_holding(user_name: str, name: str, *, mark: str) -> World:
     )
 
 
-def _look_at_secret(name: str) -> SecretState | None:
+def look_at_secret(name: str) -> SecretState | None:
+    """Return a secret; versions that others made are understood by reading them."""
     state = secrets.describe(name)
     if state is None or state.scheduled_for_deletion:
         return state

@@ -19,6 +19,8 @@ from tests.support import MachineUser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 STOP_SECONDS = 20.0
+KEYTURN = (sys.executable, str(EXAMPLES.parent / "cli" / "keyturn_cli"))
+"""Runs the command as it is in the repository, whatever is installed."""
 
 BOTO3_REREAD = "boto3_reread"
 CACHING_CLIENT = "caching_client"
@@ -143,7 +145,8 @@ class Start:
         return _python("static_credentials.py"), self._key()
 
     def _by_process(self, kind: str, pace: Pace) -> tuple[list[str], dict[str, str]]:
-        process = [*_python("credential_process.py"), *self._secret(kind, pace)]
+        process = [*KEYTURN, "credentials", self.user.name, *self._secret(kind, pace)]
+        process = ["--interval" if word == "--refresh-seconds" else word for word in process]
         subprocess.run(
             [*process, "--first-key"],
             env=self._environment(),

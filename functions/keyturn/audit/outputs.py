@@ -99,8 +99,7 @@ class Files:
 
         The page has at most the worst 5,000 findings and keys, and says when there are more.
         """
-        self._findings.close()
-        self._keys.close()
+        self.close()
         summary = report.summary()
         paths = {
             "report.json": self._join(summary),
@@ -110,6 +109,11 @@ class Files:
         if page:
             paths["report.html"] = self._page(report, summary)
         return paths
+
+    def close(self) -> None:
+        """Close the files as they are: for an audit that failed, nothing else is needed."""
+        self._findings.close()
+        self._keys.close()
 
     def _join(self, summary: dict[str, Any]) -> Path:
         """Write one JSON object: the summary, then findings and keys, a line each."""
