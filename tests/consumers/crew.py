@@ -12,7 +12,15 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from localaws import LastUsedModel
-from tests.consumers.programs import MOVING, STATIC, Pace, Program, Report, Start
+from tests.consumers.programs import (
+    MOVING,
+    STATIC,
+    Pace,
+    Program,
+    Report,
+    Start,
+    Working,
+)
 from tests.support import MachineUser, Stack, eventually
 
 SETTLE_SECONDS = 120.0
@@ -22,6 +30,10 @@ SETTLE_SECONDS = 120.0
 AS_TOLD = LastUsedModel(coalesce_seconds=1, lag_seconds=(0, 1))
 
 
+Begin = Callable[[Path], Working]
+"""Starts a consumer, given a directory of its own."""
+
+
 class Interrupted(Exception):
     """Somebody wants everything to end now."""
 
@@ -29,6 +41,7 @@ class Interrupted(Exception):
 class Crew:
     """The programs of one machine user, and their figures.
 
+    Those are one of each kind that moves; or only the one that `begin` starts.
     When `interrupted` is set, whatever waits for something raises `Interrupted`.
     """
 
@@ -38,6 +51,7 @@ class Crew:
         user: MachineUser,
         paces: Mapping[str, Pace],
         *,
+        begin: Begin | None = None,
         interrupted: threading.Event | None = None,
     ) -> None:
         self.stack = stack
@@ -48,9 +62,12 @@ class Crew:
         self._over: list[Report] = []
         stack.aws.control.set_last_used(AS_TOLD, user=user.name)
         start = self._starter(user, paces)
-        self.programs: list[Program] = []
+        self.programs: list[Working] = []
         try:
-            self.programs += [start(kind) for kind in MOVING]
+            if begin is None:
+                self.programs += [start(kind) for kind in MOVING]
+            else:
+                self.programs.append(begin(Path(self._directory.name)))
         except BaseException:
             self.stop()
             raise

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from localaws import Account
 from tests.support import MachineUser
@@ -50,6 +50,27 @@ class Pace:
 
     interval_seconds: float = 0.4
     refresh_seconds: int = 4
+
+
+class Working(Protocol):
+    """Something that makes calls all the time and says how it goes."""
+
+    kind: str
+    errors: Path
+    report: Report
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+
+    def on(self, access_key_id: str) -> bool:
+        """Whether its last call was signed with this key."""
+
+    def ask_to_stop(self) -> None:
+        """Let it end after its present call."""
+
+    def stop(self) -> Report:
+        """Stop it and return its last report."""
 
 
 class Program:
@@ -187,22 +208,26 @@ class Start:
         }
 
     def _environment(self) -> dict[str, str]:
-        """The emulator's address, and nothing of the person's or the administrator's identity."""
-        mine: dict[str, Any] = {
-            name: value for name, value in os.environ.items() if not name.startswith("AWS_")
-        }
-        theirs = {
-            name: value
-            for name, value in self.aws.environment().items()
-            if name
-            not in (
-                "AWS_ACCESS_KEY_ID",
-                "AWS_SECRET_ACCESS_KEY",
-                "AWS_SESSION_TOKEN",
-                "AWS_PROFILE",
-            )
-        }
-        return mine | theirs | {"AWS_CONFIG_FILE": str(self._config)}
+        return environment(self.aws, self._config)
+
+
+def environment(aws: LocalAws, config: Path) -> dict[str, str]:
+    """The emulator's address, and nothing of the person's or the administrator's identity."""
+    mine: dict[str, Any] = {
+        name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+    }
+    theirs = {
+        name: value
+        for name, value in aws.environment().items()
+        if name
+        not in (
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_PROFILE",
+        )
+    }
+    return mine | theirs | {"AWS_CONFIG_FILE": str(config)}
 
 
 def _python(script: str) -> list[str]:

@@ -29,6 +29,7 @@ from tests.consumers.programs import (
     Program,
     Starter,
 )
+from tests.consumers.readers import add_reader_profile
 from tests.support import MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("consumers")]
@@ -65,26 +66,6 @@ def works(program: Program) -> None:
         what=f"{program.kind} works: {program.report}",
     )
     assert program.running, program.errors.read_text()
-
-
-def add_reader(stack: Stack, user: MachineUser, config: Path) -> None:
-    """Make a user who may only read this secret, and a profile of that name."""
-    made = stack.user(managed=False, secret=False)
-    statement = {
-        "Effect": "Allow",
-        "Action": ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
-        "Resource": f"arn:aws:secretsmanager:*:*:secret:{user.secret_name}-??????",
-    }
-    stack.iam.put_user_policy(
-        UserName=made.name,
-        PolicyName="read",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
-    config.write_text(
-        "[profile reader]\n"
-        f"aws_access_key_id = {made.access_key_id}\n"
-        f"aws_secret_access_key = {made.secret_access_key.get_secret_value()}\n"
-    )
 
 
 # --- all of them ----------------------------------------------------------------------------------
@@ -245,7 +226,7 @@ def test_one_that_missed_its_time_is_locked_out_until_the_back_out(
 def test_one_with_another_reader_survives_the_loss_of_its_key(
     stack: Stack, user: MachineUser, start: Starter, tmp_path: Path, kind: str
 ) -> None:
-    add_reader(stack, user, tmp_path / "config")
+    add_reader_profile(stack, user, tmp_path / "config")
     program = start(kind, refresh_seconds=3600, reader_profile="reader")
     works(program)
     other = stack.add_key(user.name, days_old=0)
@@ -280,7 +261,7 @@ def test_a_first_key_can_come_from_another_reader(
     stack: Stack, user: MachineUser, start: Starter, tmp_path: Path, kind: str
 ) -> None:
     """Containers: nothing outlives a restart, and no key is in their environment."""
-    add_reader(stack, user, tmp_path / "config")
+    add_reader_profile(stack, user, tmp_path / "config")
     nobody = MachineUser(user.name, "", SecretStr(""))
     program = start(kind, of=nobody, reader_profile="reader")
     works(program)
@@ -420,7 +401,7 @@ def test_it_fails_in_words_when_no_key_that_it_knows_works(
 def test_the_process_can_read_with_another_identity(
     stack: Stack, process: Process, user: MachineUser
 ) -> None:
-    add_reader(stack, user, process.file.with_name("config"))
+    add_reader_profile(stack, user, process.file.with_name("config"))
     other = stack.add_key(user.name, days_old=0)
     publish(stack, other)
     set_status(stack, user, "Inactive")  # as an EMERGENCY does, at once
