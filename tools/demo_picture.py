@@ -2,7 +2,8 @@
 
     python -m tools.demo_picture
 
-Takes a minute. The panels that a terminal redraws all the time are drawn once, as they end.
+Takes a minute. The panels that a terminal redraws all the time are left out; the table at the end
+says the same.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ from pathlib import Path
 from rich.console import Console
 
 from localaws.demo.__main__ import run
-from localaws.demo.model import Moment, UserSeen
-from localaws.demo.view import LiveView, panels
+from localaws.demo.view import LiveView
 
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "demo.svg"
 COLUMNS = 100
 
 
 class Recorder(LiveView):
-    """The story and the last panels, in colour, kept for the picture."""
+    """The story in colour, kept for the picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,6 @@ class Recorder(LiveView):
             highlight=False,
             markup=False,
         )
-        self._users: list[UserSeen] = []
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -48,17 +47,6 @@ class Recorder(LiveView):
     def begin(self, at: float) -> None:
         """Start the clock, and no panels that are drawn again and again."""
         self._began = at
-
-    def show(self, moments: list[Moment], users: list[UserSeen]) -> None:
-        """Print the moments."""
-        super().show(moments, users)
-        self._users = users
-
-    def end(self) -> None:
-        """Draw the panels, once."""
-        users, self._users = self._users, []
-        if users:
-            self.console.print(panels(users, self._began))
 
 
 def picture(console: Console) -> str:
@@ -72,6 +60,7 @@ def main() -> int:
     view = Recorder()
     view.console.print("$ make demo", style="bold")
     status = run(view)
+    view.console.print()  # else the last line is cut off
     if status == 0:
         PICTURE.write_text(picture(view.console), encoding="utf-8")
         print(PICTURE)
