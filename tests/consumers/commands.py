@@ -67,7 +67,7 @@ class Repeated:
 
     def on(self, access_key_id: str) -> bool:
         """Whether its last call was signed with this key."""
-        return self.report.key == access_key_id
+        return self.report.key == f"...{access_key_id[-4:]}"
 
     def ask_to_stop(self) -> None:
         """Let it end after its present work."""
@@ -102,7 +102,7 @@ class Repeated:
         calls = self._stack.aws.control.calls(
             since=began, principal=self._principal, action="sns:ListTopics"
         )
-        return calls[-1].access_key_id if calls else ""
+        return f"...{calls[-1].access_key_id[-4:]}" if calls else ""
 
 
 def aws_cli(stack: Stack, user: MachineUser, directory: Path) -> Repeated:
