@@ -262,6 +262,8 @@ class Cluster:
         self._mounted: dict[str, str] = {}
         self._over = threading.Event()
         self.problem = ""
+        objects = (account, store, external, deployment)
+        assert len({one["metadata"]["namespace"] for one in objects}) == 1
         reads_from = self._external.spec.secretStoreRef.name
         assert reads_from == self._store.metadata.name
         reader = self._store.spec.provider.aws.auth.jwt.serviceAccountRef.name

@@ -25,7 +25,7 @@ from tests.support import MachineUser, Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("consumers")]
 
-SUBJECT = "repo:example/app:environment:production"
+SUBJECT = "repo:example@1234567/app@7654321:environment:production"
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_what_a_step_prints_of_the_key_is_masked(
 
 @pytest.mark.parametrize(
     ("subject", "folder"),
-    [("repo:example/fork:environment:production", ACTIONS), (SUBJECT, CLUSTER)],
+    [("repo:example@1234567/app@1111111:environment:production", ACTIONS), (SUBJECT, CLUSTER)],
     ids=["another repository", "another identity provider"],
 )
 def test_a_job_that_is_somebody_else_gets_no_key(
