@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # How many test processes: a number, or auto for one per processor.
 TEST_PROCESSES ?= auto
+# The bucket for the code of a stack set, for example: make stackset BUCKET=keyturn-code-eu-west-1
+BUCKET ?=
 # More arguments for pytest, for example: make test PYTEST_ARGS='-k backout'
 PYTEST_ARGS ?=
 # More arguments for sam deploy, for example: make deploy DEPLOY_ARGS='--config-env prod'
@@ -21,7 +23,8 @@ UV     := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format docs bench faults model simulate consumers build deploy lock clean
+.PHONY: help setup demo test coverage lint precommit hooks format docs bench faults model simulate consumers \
+        build deploy stackset lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -51,11 +54,25 @@ demo: setup ## Rotate keys on an embedded AWS: no account, no Docker
 test: lint ## Run the linters and every test
 	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
+# Everything that decides: pure functions, so that every branch can be taken by a test.
+DECISIONS := announce claim decision polling policy request retirement rotation snapshot \
+             verification world
+
+coverage: setup ## Branch coverage of the code that decides, which must be complete
+	@$(PY) -m pytest -q -n $(TEST_PROCESSES) --cov=keyturn --cov-branch --cov-report= tests/unit tests/integration
+	@$(BIN)/coverage report --precision=2 --fail-under=100 --include="$$(printf 'functions/keyturn/%s.py,' $(DECISIONS))"
+
+precommit: setup ## Run the commit hooks on every file: style, types, templates, docs, secrets
+	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+hooks: setup ## Install the commit hooks into this clone
+	@$(BIN)/pre-commit install
+
 lint: setup ## Check style, types, the template, the state machines and the generated docs
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { echo "make: some files are not formatted; run 'make format'" >&2; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/cfn-lint template.yaml
+	@$(BIN)/cfn-lint template.yaml organization/*.yaml
 	@$(PY) -m tools.asl lint statemachine/*.asl.json
 	@$(PY) -m tools.docs --check
 
@@ -86,6 +103,13 @@ build: setup ## Build the deployable application into .aws-sam (needs Python 3.1
 
 deploy: build ## Build, show the changes, and deploy them on a yes (needs AWS credentials)
 	@$(BIN)/sam deploy $(DEPLOY_ARGS)
+
+stackset: setup ## Expand the template for StackSets: make stackset BUCKET=<bucket for the code>
+	@test -n "$(BUCKET)" || { echo "make: name the bucket for the code: make stackset BUCKET=keyturn-code-eu-west-1 (docs/many-accounts.md)" >&2; exit 1; }
+	@mkdir -p build
+	@$(BIN)/sam build
+	@$(BIN)/sam package --s3-bucket "$(BUCKET)" --s3-prefix keyturn --output-template-file build/packaged.yaml --no-progressbar >build/package.log 2>&1 || { cat build/package.log >&2; exit 1; }
+	@$(PY) -m tools.stackset build/packaged.yaml
 
 lock: setup ## Compile the lock files again from the .in files
 	@$(UV) --output-file functions/requirements.txt functions/requirements.in

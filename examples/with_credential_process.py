@@ -2,8 +2,14 @@
 
     AWS_PROFILE=ci-deployer python with_credential_process.py
 
+with, in ~/.aws/config (see docs/consumers.md),
+
+    [profile ci-deployer]
+    region = eu-west-1
+    credential_process = keyturn credentials ci-deployer --region eu-west-1
+
 The variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must not be set: they would win. One
-client for the whole life of the process; botocore asks credential_process.py again by itself.
+client for the whole life of the process; botocore runs `keyturn credentials` again by itself.
 """
 
 from __future__ import annotations

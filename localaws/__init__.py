@@ -12,16 +12,17 @@
 It checks signatures and evaluates IAM policies, runs the real handlers in Lambda workers (plain
 subprocesses of this interpreter), interprets the real state machine definitions, and delivers
 events. `LocalAws.control` records calls, models how badly AWS publishes last-used data, and
-injects faults.
+injects faults. `LocalAws.account("222233334444")` is another account of the same emulator.
 """
 
 from localaws.control import Control
 from localaws.deploy import deploy
 from localaws.errors import LocalAwsError
-from localaws.launcher import LocalAws, start
+from localaws.launcher import Account, LocalAws, start
 from localaws.model import ApiCall, FaultRule, FiredFault, LastUsedModel
 
 __all__ = [
+    "Account",
     "ApiCall",
     "Control",
     "FaultRule",

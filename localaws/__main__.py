@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from localaws.launcher import start, until_signalled
+from localaws.deploy import deploy
+from localaws.errors import LocalAwsError
+from localaws.launcher import LocalAws, start, until_signalled
+
+STACK_NAME = "keyturn"
 
 
 def main() -> None:
-    """Parse the command line and run the emulator until Ctrl-C."""
+    """Parse the command line and run the emulator until Ctrl-C; leave with 1 when it fails."""
     parser = argparse.ArgumentParser(prog="python -m localaws", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start, print the variables to export, stop on Ctrl-C")
     up.add_argument("--region", default="us-east-1")
     up.add_argument("--log-dir", type=Path, help="keep the log there")
+    up.add_argument(
+        "--deploy", type=Path, metavar="TEMPLATE", help="deploy it, with days scaled to seconds"
+    )
     options = parser.parse_args()
+    try:
+        _up(options)
+    except LocalAwsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def _up(options: argparse.Namespace) -> None:
     with (
         until_signalled(),
         start(region=options.region, log_dir=options.log_dir) as aws,
     ):
+        if options.deploy:
+            _deploy(aws, options.deploy)
         for name, value in sorted(aws.environment().items()):
             print(f"export {name}='{value}'")
         print(f"# Log: {aws.log_path}. Press Ctrl-C to stop.", flush=True)
         aws.wait()
+
+
+def _deploy(aws: LocalAws, template: Path) -> None:
+    """Deploy Keyturn's template so that a rotation takes less than a minute."""
+    from localaws.demo.scene import PARAMETERS  # noqa: PLC0415 - only who deploys pays for it
+
+    own = {"ManagedTagValue": "", "MinKeyAgeSeconds": "0"}  # the Region; keys are new here
+    deploy(aws, stack_name=STACK_NAME, template=template, parameters=PARAMETERS | own)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from localaws.errors import LocalAwsError
-from localaws.model import ApiCall, Change, FaultRule, FiredFault, LastUsedModel
+from localaws.model import (
+    ApiCall,
+    Change,
+    CredentialReportModel,
+    FaultRule,
+    FiredFault,
+    LastUsedModel,
+)
 
 TIMEOUT_SECONDS = 30.0
 
@@ -83,6 +90,36 @@ class Control:
         self._post(
             "backdate", {"access_key_id": access_key_id, "created_at": created_at.timestamp()}
         )
+
+    def send_event(
+        self,
+        source: str,
+        detail_type: str,
+        detail: Any,
+        resources: list[str] | None = None,
+        *,
+        account_id: str | None = None,
+        region: str | None = None,
+    ) -> None:
+        """Send an event of another AWS service, which PutEvents refuses to everybody.
+
+        It arrives in the emulator's own account and Region unless others are named.
+        """
+        self._post(
+            "events",
+            {
+                "account_id": account_id,
+                "region": region,
+                "Source": source,
+                "DetailType": detail_type,
+                "Detail": json.dumps(detail),
+                "Resources": resources or [],
+            },
+        )
+
+    def set_credential_report(self, model: CredentialReportModel) -> None:
+        """Make credential reports like that from now on; the present one is forgotten."""
+        self._post("credential-report", {"model": asdict(model)})
 
     def inject(self, rule: FaultRule) -> int:
         """Arm a fault. Returns the rule's id, for `faults_fired` and `clear_faults`."""

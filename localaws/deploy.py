@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from localaws.errors import LocalAwsError
-from localaws.launcher import LocalAws
+from localaws.launcher import Account
 
 TAIL_LINES = 40
 
 
 def deploy(
-    aws: LocalAws,
+    aws: Account,
     *,
     stack_name: str,
     template: Path,
@@ -24,8 +24,9 @@ def deploy(
 ) -> dict[str, str]:
     """Run `sam deploy` (without `sam build`: the sources are shipped) and return the outputs.
 
-    The Lambda workers import dependencies from the environment of this interpreter. Parameters
-    with an empty value are passed on as empty.
+    The stack lands in the account and Region of `aws`, which may be `aws.account(...)`. The Lambda
+    workers import dependencies from the environment of this interpreter. Parameters with an empty
+    value are passed on as empty.
     """
     sam = Path(sys.executable).with_name("sam")
     command = [
@@ -75,7 +76,7 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _environment(aws: LocalAws) -> dict[str, str]:
+def _environment(aws: Account) -> dict[str, str]:
     mine = {
         name: value
         for name, value in os.environ.items()

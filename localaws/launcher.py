@@ -61,52 +61,56 @@ def client_config() -> Config:
     )
 
 
-class LocalAws:
-    """A running emulator. Use `localaws.start()`; stop it with `stop()` or as a context manager.
+class Account:
+    """One account of a running emulator, in one Region, as its administrator sees it.
 
-    `work_dir` is its temporary directory; it goes with the emulator.
+    `work_dir` is the emulator's temporary directory; it goes with the emulator.
     """
 
     def __init__(
         self,
         *,
-        process: subprocess.Popen[bytes],
-        lifeline: int,
         endpoint_url: str,
         region: str,
         account_id: str,
-        log_path: Path,
         work_dir: Path,
+        access_key_id: str = ADMIN_ACCESS_KEY_ID,
     ) -> None:
-        self._process = process
-        self._lifeline: int | None = lifeline
-        self.work_dir = work_dir
         self.endpoint_url = endpoint_url
         self.region = region
         self.account_id = account_id
-        self.log_path = log_path
+        self.work_dir = work_dir
         self.control = Control(endpoint_url)
+        self._access_key_id = access_key_id
         self._session = self.session()
         self._making_clients = threading.Lock()
-        atexit.register(self.stop)
 
-    @property
-    def pid(self) -> int:
-        """The process id of the emulator."""
-        return self._process.pid
+    def account(self, account_id: str | None = None, *, region: str | None = None) -> Account:
+        """Another account of the same emulator, or this one, in this Region or another.
+
+        An access key id of 12 digits is the administrator of the account with that number.
+        """
+        account_id = account_id or self.account_id
+        return Account(
+            endpoint_url=self.endpoint_url,
+            region=region or self.region,
+            account_id=account_id,
+            work_dir=self.work_dir,
+            access_key_id=account_id,
+        )
 
     def environment(self) -> dict[str, str]:
-        """Variables that point a child process at the emulator, as its administrator.
+        """Variables that point a child process at the emulator, as this account's administrator.
 
         Merge them over `os.environ`: they also keep the person's own profiles out.
         """
-        profile = self.work_dir / "config"
+        profile = self.work_dir / f"config-{self.region}"
         profile.write_text(
             f"[default]\nregion = {self.region}\nendpoint_url = {self.endpoint_url}\n"
         )
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": ADMIN_ACCESS_KEY_ID,
+            "AWS_ACCESS_KEY_ID": self._access_key_id,
             "AWS_SECRET_ACCESS_KEY": ADMIN_SECRET_ACCESS_KEY,
             "AWS_SESSION_TOKEN": "",
             "AWS_DEFAULT_REGION": self.region,
@@ -124,7 +128,7 @@ class LocalAws:
     def session(self) -> boto3.Session:
         """A boto3 session of the administrator; its clients come here."""
         session = LocalSession(
-            aws_access_key_id=ADMIN_ACCESS_KEY_ID,
+            aws_access_key_id=self._access_key_id,
             aws_secret_access_key=ADMIN_SECRET_ACCESS_KEY,
             region_name=self.region,
         )
@@ -143,9 +147,40 @@ class LocalAws:
         with self._making_clients:  # one session loads each service's model once
             return make(
                 name,
-                aws_access_key_id=access_key_id or ADMIN_ACCESS_KEY_ID,
+                aws_access_key_id=access_key_id or self._access_key_id,
                 aws_secret_access_key=secret_access_key or ADMIN_SECRET_ACCESS_KEY,
             )
+
+
+class LocalAws(Account):
+    """A running emulator and its first account. Use `localaws.start()`.
+
+    Stop it with `stop()` or as a context manager.
+    """
+
+    def __init__(
+        self,
+        *,
+        process: subprocess.Popen[bytes],
+        lifeline: int,
+        endpoint_url: str,
+        region: str,
+        account_id: str,
+        log_path: Path,
+        work_dir: Path,
+    ) -> None:
+        super().__init__(
+            endpoint_url=endpoint_url, region=region, account_id=account_id, work_dir=work_dir
+        )
+        self._process = process
+        self._lifeline: int | None = lifeline
+        self.log_path = log_path
+        atexit.register(self.stop)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the emulator."""
+        return self._process.pid
 
     def wait(self) -> None:
         """Block until the emulator ends by itself."""

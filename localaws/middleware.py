@@ -15,13 +15,20 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ministack.core.iam_actions import access_denied_response
-from ministack.core.responses import get_account_id
+from ministack.core.iam_evaluator import find_iam_access_key_account
+from ministack.core.responses import (
+    get_account_id,
+    get_region,
+    request_scope,
+    set_request_account_id,
+)
 from ministack.core.router import extract_region
-from ministack.services import iam
+from ministack.services import eventbridge, iam
 
 from localaws import requests, state
 from localaws.journal import journal
-from localaws.model import ApiCall, FaultRule, LastUsedModel
+from localaws.model import ApiCall, CredentialReportModel, FaultRule, LastUsedModel
+from localaws.overlay.credential_report import reports
 from localaws.overlay.iam import iso_seconds
 from localaws.overlay.lambda_workers import Workers
 from localaws.state import Request
@@ -98,6 +105,8 @@ class Middleware:
             scope["method"], scope["path"], headers, body, query
         )
         key = requests.key_of(headers, query)
+        # As MiniStack itself will do: what follows looks into the tables of the caller's account.
+        set_request_account_id(find_iam_access_key_account(key) or key)
         principal = requests.principal_of(key, get_account_id()) if key else ""
         worker = self._workers.worker_of(key)
         request = requests.describe(
@@ -202,33 +211,52 @@ class Middleware:
         match command:
             case "calls":
                 return [asdict(call) for call in state.calls.matching(asked)]
-            case "last-used-model":
-                model = asked["model"]
-                if isinstance(model["lag_seconds"], list):
-                    model["lag_seconds"] = tuple(model["lag_seconds"])
-                state.last_used.set_model(
-                    LastUsedModel(**model), asked["user"], asked["access_key_prefix"]
-                )
-            case "last-used":
-                state.last_used.put(
-                    asked["access_key_id"], asked["time"], asked["service"], asked["region"]
-                )
-            case "backdate":
-                key = iam._access_keys[asked["access_key_id"]]
-                key["CreateDate"] = iso_seconds(asked["created_at"])
             case "faults":
                 return {"rule": state.faults.arm(FaultRule(**asked))}
-            case "faults/clear":
-                state.faults.clear(asked["user"], asked["rule"])
             case "faults/fired":
                 return [asdict(fired) for fired in state.faults.fired(asked["user"], asked["rule"])]
             case "changes":
                 return [asdict(change) for change in journal.of(asked["user"])]
             case "workers":
                 return self._workers.pids()
-            case _:
-                raise ValueError(f"unknown control command {command!r}")
-        return None
+        return _set(command, asked)
+
+
+def _set(command: str, asked: dict[str, Any]) -> None:
+    """Carry out a command that has no answer."""
+    match command:
+        case "last-used-model":
+            model = asked["model"]
+            if isinstance(model["lag_seconds"], list):
+                model["lag_seconds"] = tuple(model["lag_seconds"])
+            state.last_used.set_model(
+                LastUsedModel(**model), asked["user"], asked["access_key_prefix"]
+            )
+        case "last-used":
+            state.last_used.put(
+                asked["access_key_id"], asked["time"], asked["service"], asked["region"]
+            )
+        case "backdate":
+            _backdate(asked["access_key_id"], asked["created_at"])
+        case "credential-report":
+            reports.set_model(CredentialReportModel(**asked["model"]))
+        case "events":
+            account, region = asked.pop("account_id"), asked.pop("region")
+            with request_scope(account or get_account_id(), region or get_region()):
+                eventbridge._put_events({"Entries": [asked]}, allow_aws_source=True)
+        case "faults/clear":
+            state.faults.clear(asked["user"], asked["rule"])
+        case _:
+            raise ValueError(f"unknown control command {command!r}")
+
+
+def _backdate(access_key_id: str, created_at: float) -> None:
+    """Make a key as old as that (Unix time), whichever account it is in."""
+    owner = find_iam_access_key_account(access_key_id)
+    key = iam._access_keys.get_scoped(owner, None, access_key_id)
+    if key is None:
+        raise KeyError(access_key_id)
+    key["CreateDate"] = iso_seconds(created_at)
 
 
 def error_answer(

@@ -27,6 +27,21 @@ class LastUsedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CredentialReportModel:
+    """How IAM makes credential reports; all in seconds.
+
+    generation_seconds: from GenerateCredentialReport until the report is there.
+    reuse_seconds: a report that is younger is not made anew. AWS: 4 hours; the default is to make
+        one each time, because few tests want an old one.
+    lifetime_seconds: an older report is no longer given out.
+    """
+
+    generation_seconds: float = 0.5
+    reuse_seconds: float = 0
+    lifetime_seconds: float = 14_400
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaultRule:
     """One fault: which call it hits, the how-manieth of them, and what happens then.
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from localaws import LocalAws
+from localaws import Account
 from localaws.consumer import Consumer
 from tests.sweep import Inbox, Swept, sweep, unmasked
 
@@ -68,7 +68,7 @@ class Stack:
     PRETENDER = "test-pretender"
     """The session name under which tests act as a role of Keyturn, to see what it may not do."""
 
-    def __init__(self, aws: LocalAws, outputs: dict[str, str]) -> None:
+    def __init__(self, aws: Account, outputs: dict[str, str]) -> None:
         self.aws = aws
         self.outputs = outputs
         self.iam = aws.client("iam")
@@ -76,6 +76,8 @@ class Stack:
         self.machines = aws.client("stepfunctions")
         self.rotate_arn = outputs["RotateKeyStateMachineArn"]
         self.retire_arn = outputs["RetireKeyStateMachineArn"]
+        self.fleet_arn = outputs["RotateFleetStateMachineArn"]
+        self.reports = Reports(aws, outputs["ReportBucketName"])
         self.inbox = Inbox(aws, outputs["NotificationTopicArn"])
         self.created: list[SecretStr] = []
         """The secret access keys that tests created; Keyturn's own are in Secrets Manager."""
@@ -177,6 +179,13 @@ class Stack:
         """Run RotateKey to its end."""
         return self.ended(self.start(user, **fields))
 
+    def fleet(self, **fields: Any) -> Ended:
+        """Run RotateFleet to its end."""
+        started = self.machines.start_execution(
+            stateMachineArn=self.fleet_arn, input=json.dumps(fields)
+        )
+        return self.ended(started["executionArn"])
+
     def states(self, arn: str) -> list[str]:
         """Return the names of the states entered so far, in order."""
         return [
@@ -277,6 +286,28 @@ class Stack:
         assert not finds, f"a secret access key leaked into {', '.join(sorted(set(finds)))}"
         shown = unmasked(self.aws, self.inbox)
         assert not shown, f"an access key id is not masked in {', '.join(sorted(set(shown)))}"
+
+
+class Reports:
+    """What is in the report bucket."""
+
+    def __init__(self, aws: Account, bucket: str) -> None:
+        self.s3 = aws.client("s3")
+        self.bucket = bucket
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """The keys of the objects below a prefix."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def text(self, key: str) -> str:
+        """An object's text."""
+        found = self.s3.get_object(Bucket=self.bucket, Key=key)
+        return str(found["Body"].read().decode())
+
+    def json(self, key: str) -> Any:
+        """An object's JSON document."""
+        return json.loads(self.text(key))
 
 
 def eventually(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from localaws import LocalAws
+from localaws import Account
 
 KEY_ID = re.compile(r"\bAKIA[A-Z0-9]{16}")
 
@@ -83,7 +83,7 @@ def _forms(secret: str) -> set[str]:
     return {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), encoded[:-1]}
 
 
-def queue_of_events(aws: LocalAws, name: str, *sources: str) -> str:
+def queue_of_events(aws: Account, name: str, *sources: str) -> str:
     """Make a queue that gets every event of these sources on the default bus; returns its URL."""
     url, arn = _queue(aws, name)
     events = aws.client("events")
@@ -92,7 +92,7 @@ def queue_of_events(aws: LocalAws, name: str, *sources: str) -> str:
     return url
 
 
-def _queue(aws: LocalAws, name: str) -> tuple[str, str]:
+def _queue(aws: Account, name: str) -> tuple[str, str]:
     """Make a queue that events and notifications may be sent to; returns its URL and ARN."""
     arn = f"arn:aws:sqs:{aws.region}:{aws.account_id}:{name}"
     statement = {
@@ -113,7 +113,7 @@ class Inbox:
     everything that the notification topic publishes.
     """
 
-    def __init__(self, aws: LocalAws, topic_arn: str) -> None:
+    def __init__(self, aws: Account, topic_arn: str) -> None:
         self._sqs = aws.client("sqs")
         self._lock = threading.Lock()
         self._events: list[dict[str, Any]] = []
@@ -167,7 +167,7 @@ class Inbox:
                 yield json.loads(message["Body"])
 
 
-def secrets_of(aws: LocalAws) -> set[str]:
+def secrets_of(aws: Account) -> set[str]:
     """Every secret access key in any version of any secret, deprecated ones included."""
     client = aws.client("secretsmanager")
     found = set()
@@ -194,9 +194,9 @@ def _secret_in(text: str) -> str | None:
     return secret if isinstance(secret, str) else None
 
 
-def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
-    """Everything readable: executions, logs, events, notifications, tags and descriptions."""
-    sources: list[Callable[[LocalAws], Iterator[Text]]] = [_executions, _logs, _tags]
+def texts_of(aws: Account, inbox: Inbox) -> Iterator[Text]:
+    """Everything readable: executions, logs, reports, events, notifications, tags."""
+    sources: list[Callable[[Account], Iterator[Text]]] = [_executions, _logs, _reports, _tags]
     for source in sources:
         yield from source(aws)
     for event in inbox.events():
@@ -205,7 +205,7 @@ def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
         yield Text(f"notification:{notification.get('Subject')}", json.dumps(notification))
 
 
-def unmasked(aws: LocalAws, inbox: Inbox) -> list[str]:
+def unmasked(aws: Account, inbox: Inbox) -> list[str]:
     """Where people would read a whole access key id: notifications, and logs of functions."""
     texts = [
         *_logs(aws),
@@ -217,7 +217,7 @@ def unmasked(aws: LocalAws, inbox: Inbox) -> list[str]:
     return [item.place for item in texts if KEY_ID.search(item.text)]
 
 
-def _executions(aws: LocalAws) -> Iterator[Text]:
+def _executions(aws: Account) -> Iterator[Text]:
     client = aws.client("stepfunctions")
     machines = client.list_state_machines()["stateMachines"]
     for machine in machines:
@@ -233,7 +233,7 @@ def _executions(aws: LocalAws) -> Iterator[Text]:
                 yield Text(f"history:{arn}", json.dumps(page["events"], default=str))
 
 
-def _logs(aws: LocalAws) -> Iterator[Text]:
+def _logs(aws: Account) -> Iterator[Text]:
     client = aws.client("logs")
     for page in client.get_paginator("describe_log_groups").paginate():
         for group in page["logGroups"]:
@@ -243,13 +243,27 @@ def _logs(aws: LocalAws) -> Iterator[Text]:
                 yield Text(f"log:{name}", event["message"])
 
 
-def _tags(aws: LocalAws) -> Iterator[Text]:
+def _reports(aws: Account) -> Iterator[Text]:
+    """All versions of all objects in report buckets; what SAM uploads is not ours to read."""
+    client = aws.client("s3")
+    for bucket in client.list_buckets()["Buckets"]:
+        name = bucket["Name"]
+        if "reportbucket" not in name:
+            continue
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
+            for item in page.get("Versions", []):
+                where = {"Bucket": name, "Key": item["Key"], "VersionId": item["VersionId"]}
+                body = client.get_object(**where)["Body"].read()
+                yield Text(f"report:{item['Key']}", body.decode())
+
+
+def _tags(aws: Account) -> Iterator[Text]:
     client = aws.client("secretsmanager")
     for page in client.get_paginator("list_secrets").paginate():
         for secret in page["SecretList"]:
             yield Text(f"secret:{secret['Name']}", json.dumps(secret, default=str))
 
 
-def sweep(aws: LocalAws, inbox: Inbox, created: Iterable[str]) -> Swept:
+def sweep(aws: Account, inbox: Inbox, created: Iterable[str]) -> Swept:
     """Search everything for every secret access key: `created` and those in Secrets Manager."""
     return search(texts_of(aws, inbox), {*created, *secrets_of(aws)})

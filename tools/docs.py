@@ -6,6 +6,7 @@ part stands between two comments of a Markdown file:
     <!-- diagram:rotate_key -->  the state machine as a picture
     <!-- parameters -->          the template's parameters as a table
     <!-- events -->              the inputs in events/ as a table
+    <!-- cli -->                 the help of every command of keyturn
     <!-- alarms -->              the template's alarms as a table
 
 and ends with a comment of the same word: `<!-- /diagram -->`. A diagram can be an overview of a few
@@ -22,13 +23,15 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tools import template
 from tools.asl.definition import Definition
 from tools.asl.diagram import diagram
 
 OPENING = re.compile(
-    r"^<!-- (diagram|parameters|events|alarms)(?::(\w+))?(?: only: ([^\n]+?))? -->$", re.MULTILINE
+    r"^<!-- (diagram|parameters|events|alarms|cli)(?::(\w+))?(?: only: ([^\n]+?))? -->$",
+    re.MULTILINE,
 )
 
 
@@ -57,6 +60,8 @@ def _part(word: str, machine: str, only: str, root: Path) -> Iterator[str]:
         return _parameters(root)
     if word == "events":
         return _events(root)
+    if word == "cli":
+        return _cli()
     if word == "alarms":
         return _alarms(root)
     return _diagram(root, machine, [name.strip() for name in only.split(",") if name.strip()])
@@ -89,8 +94,30 @@ def _in_a_cell(text: str) -> str:
 def _events(root: Path) -> Iterator[str]:
     yield "| file | input |\n|---|---|\n"
     for path in sorted((root / "events").glob("*.json")):
-        content = json.dumps(json.loads(path.read_text(encoding="utf-8"))).replace("|", "\\|")
-        yield f"| `events/{path.name}` | `{content}` |\n"
+        yield f"| `events/{path.name}` | {_shown(json.loads(path.read_text(encoding='utf-8')))} |\n"
+
+
+def _shown(event: dict[str, Any]) -> str:
+    """An execution's input as it is; what EventBridge delivers, by its name."""
+    if "detail-type" in event:
+        return f"the event `{event['detail-type']}` of `{event['source']}`"
+    content = json.dumps(event).replace("|", "\\|")
+    return f"`{content}`"
+
+
+def _cli() -> Iterator[str]:
+    for folder in ("cli", "functions"):
+        sys.path.insert(0, str(template.ROOT / folder))
+    from typer.testing import CliRunner  # noqa: PLC0415 - takes long, and only this part needs it
+
+    from keyturn_cli.app import app, paths  # noqa: PLC0415 - found only now
+
+    for path in paths():
+        done = CliRunner().invoke(
+            app, [*path, "--help"], prog_name="keyturn", env={"COLUMNS": "90"}, color=False
+        )
+        name = " ".join(["keyturn", *path])
+        yield f"### {name}\n\n```\n{done.stdout.rstrip()}\n```\n\n"
 
 
 def stale(root: Path) -> dict[Path, str]:

@@ -1,1 +1,1 @@
-"""The operator's command: starts rotations and back-outs of a deployed stack."""
+"""The operator's command, `keyturn`; see docs/cli.md."""

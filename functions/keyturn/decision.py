@@ -516,15 +516,13 @@ def _start(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decisio
 
 def _something_else_in_charge(picture: _Picture) -> Decision | None:
     version = picture.current_version
-    if version is None or is_intent(version) or key_of_version(version):
-        return None  # nothing that consumers read, or what Keyturn wrote
-    if picture.current is not None:
+    if version is None or is_intent(version) or picture.current_id is not None:
         return None
     assert picture.secret is not None  # noqa: S101 - it has a version
     return _reject(
-        f"AWSCURRENT of {picture.secret.name} holds something else than an access key of the user, "
-        "and whoever reads it could not be taken back to it; find out what it is, then remove it, "
-        "or start with force to put the key in its place"
+        f"AWSCURRENT of {picture.secret.name} holds something else than an access key, and whoever "
+        "reads it could not be taken back to it; find out what it is, then remove it, or start "
+        "with force to put the key in its place"
     )
 
 

@@ -56,5 +56,13 @@ class AwsRefused(KeyturnError):
     """AWS refused a call for good (denied, invalid, missing); the code and message are kept."""
 
 
+class AuditFailed(KeyturnError):
+    """The credential report could not be had or read: nothing is known, so nothing is started."""
+
+
+class HandoverMissing(KeyturnError):
+    """The report bucket lacks what an earlier state of the fleet run left there for this one."""
+
+
 class UnexpectedFailure(KeyturnError):
     """A defect. Only the type and place are reported, because the message could quote a value."""

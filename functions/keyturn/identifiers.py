@@ -91,3 +91,13 @@ def rotation_name(user_arn: str, user_created_at: datetime, day: date) -> str:
     material = f"{user_arn}|{user_created_at.astimezone(UTC).isoformat(timespec='seconds')}|{day}"
     digest = hashlib.sha256(material.encode()).hexdigest()[:40]
     return f"rotate-{day:%Y%m%d}-{digest}"
+
+
+def emergency_name(access_key_id: str, day: date) -> str:
+    """Return the name of an EMERGENCY that an event starts: one a key and UTC day.
+
+    >>> emergency_name("AKIAIOSFODNN7EXAMPLE", date(2026, 3, 1))
+    'emergency-20260301-98dc34485f2710a5674952ba38b0fe12ad2573d1'
+    """
+    digest = hashlib.sha256(f"{access_key_id}|{day}".encode()).hexdigest()[:40]
+    return f"emergency-{day:%Y%m%d}-{digest}"

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from typing import Protocol
 
-from keyturn.rotation import Policy, Polling
 from keyturn.settings import MAX_POLLS
 
 _GROWTH = 1.5
 
 
-def next_wait(
-    polling: Polling, policy: Policy, *, now: datetime, until: datetime, roll: float
-) -> int:
+class Loop(Protocol):
+    """A waiting loop; its `polls` counts the looks already taken."""
+
+    @property
+    def polls(self) -> int: ...
+
+
+class Bounds(Protocol):
+    """The shortest and the longest interval between two looks, in seconds."""
+
+    @property
+    def poll_min_seconds(self) -> int: ...
+
+    @property
+    def poll_max_seconds(self) -> int: ...
+
+
+def next_wait(polling: Loop, policy: Bounds, *, now: datetime, until: datetime, roll: float) -> int:
     """Return the seconds to wait before the next look: growing, jittered, up to `until`.
 
     Args:

@@ -1,4 +1,4 @@
-"""The execution input of RotateKey and RetireKey: parsed strictly, refused in one sentence."""
+"""The execution input of the state machines: parsed strictly, refused in one sentence."""
 
 from __future__ import annotations
 
@@ -100,6 +100,14 @@ class RetireRequest(Strict):
     retention_seconds: Seconds
 
 
+class FleetRequest(Strict):
+    """The input of RotateFleet. `user_names` are rotated whatever the age of their keys."""
+
+    dry_run: StrictBool = False
+    max_rotations: Annotated[int, Field(ge=1, le=5_000, strict=True)] | None = None
+    user_names: Annotated[tuple[UserName, ...], Field(min_length=1, max_length=5_000)] | None = None
+
+
 def is_user_name(text: object) -> bool:
     """Whether a value is a text that IAM allows as a user name."""
     return isinstance(text, str) and re.fullmatch(_USER_NAME[1:-1], text) is not None
@@ -119,6 +127,11 @@ def parse_retire_request(data: object) -> RetireRequest:
     return _parse(RetireRequest, data)
 
 
+def parse_fleet_request(data: object) -> FleetRequest:
+    """Parse the input of RotateFleet; raises RequestRejected as `parse_rotate_request` does."""
+    return _parse(FleetRequest, data)
+
+
 _EXPECTATIONS: dict[str, str] = {
     "userName": "an IAM user name (1 to 64 letters, digits and _+=,.@-)",
     "accessKeyId": "an access key id (16 to 128 letters, digits and _)",
@@ -129,6 +142,9 @@ _EXPECTATIONS: dict[str, str] = {
     "reason": "text of at most 1024 characters",
     "timing": "an object of durations in whole seconds",
     "recovery": "left to the rule that backs out dead executions",
+    "dryRun": "true or false",
+    "maxRotations": "a whole number from 1 to 5000",
+    "userNames": "a list of 1 to 5000 IAM user names (1 to 64 letters, digits and _+=,.@-)",
     "versionId": "the VersionId of the rotation's secret version (32 to 64 characters)",
 }
 

@@ -41,6 +41,12 @@ def secret_name(settings: Settings, user_name: str) -> str:
     return settings.secret_name_prefix + user_name
 
 
+def is_managed(user: iam.User, settings: Settings) -> bool:
+    """Whether the stack may touch a user: by its tag and path, as the roles' policies say."""
+    tag = user.tags.get(settings.managed_tag_key)
+    return tag == settings.managed_tag_value and user.path.startswith(settings.managed_user_path)
+
+
 def look(user_name: str, settings: Settings, *, mark: str) -> World:
     """Return everything that the decision table looks at.
 
@@ -50,11 +56,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
         mark: the looking execution's mark, to recognise its own claim.
     """
     user = iam.get_user(user_name)
-    managed = (
-        user is not None
-        and user.tags.get(settings.managed_tag_key) == settings.managed_tag_value
-        and user.path.startswith(settings.managed_user_path)
-    )
+    managed = user is not None and is_managed(user, settings)
     if user is None or not managed or "," in user_name:
         return World(
             now=datetime.now(UTC),
@@ -68,7 +70,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
         )
     # The secret's labels first: a key that is stored after this look is then one too many in
     # the list of keys, never one too few.
-    held = _look_at_secret(secret_name(settings, user.name))
+    held = look_at_secret(secret_name(settings, user.name))
     held_by = _holder(held, settings.fence_seconds, mark)
     ring = iam.list_keys(user.name)
     return World(
@@ -87,7 +89,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
 
 def look_while_holding(user_name: str, name: str, *, mark: str) -> World:
     """Return the world of a user whose claim the looking execution holds (or held)."""
-    held = _look_at_secret(name)
+    held = look_at_secret(name)
     held_by = _own(held, mark)
     ring = iam.list_keys(user_name)
     return World(
@@ -103,7 +105,8 @@ def look_while_holding(user_name: str, name: str, *, mark: str) -> World:
     )
 
 
-def _look_at_secret(name: str) -> SecretState | None:
+def look_at_secret(name: str) -> SecretState | None:
+    """Return a secret; versions that others made are understood by reading them."""
     state = secrets.describe(name)
     if state is None or state.scheduled_for_deletion:
         return state

@@ -8,13 +8,23 @@ fails when a new version of MiniStack has closed the gap itself.
 
 from __future__ import annotations
 
-from localaws.overlay import cloudwatch, iam, lambda_workers, secretsmanager, stepfunctions
+from localaws.overlay import (
+    accounts,
+    cloudwatch,
+    credential_report,
+    iam,
+    lambda_workers,
+    secretsmanager,
+    stepfunctions,
+)
 from localaws.overlay.lambda_workers import Workers
 
 
 def install(endpoint_url: str) -> Workers:
     """Install everything; returns the Lambda workers, which the caller must stop."""
     iam.install()
+    accounts.install()
+    credential_report.install()
     secretsmanager.install()
     stepfunctions.install()
     cloudwatch.install()

@@ -13,7 +13,8 @@ Gaps in MiniStack 1.5.33 that this closes (those of an execution's life are in s
 - an object as Detail of events:putEvents is not turned into text, and failed entries go unseen;
 - errors of states:startExecution have no prefix;
 - a Parallel state ignores Arguments, Output and Assign, and its branches share one scope;
-- a Distributed Map does not evaluate JSONata in Items, ItemReader and ItemSelector.
+- a Distributed Map does not evaluate JSONata in Items, ItemReader and ItemSelector, and needs no
+  permission to start its children.
 
 It is also where faults strike the tasks of state machines, and where these are recorded.
 """
@@ -280,6 +281,10 @@ def _jsonata_distributed_map(original: Callable[..., Any]) -> Callable[..., Any]
     ) -> Any:
         if sfn._state_query_language(state_def, context) != "JSONata":
             return original(state_def, raw_input, effective, iterator, execution, context)
+        # The children are executions of the machine, which its own role has to start.
+        denial = _denial(execution, "states:StartExecution", execution["stateMachineArn"])
+        if denial:
+            raise sfn._ExecutionError("States.Permissions", denial)
         reader = state_def.get("ItemReader")
         if "Items" in state_def:
             items = sfn._jsonata_state_field(state_def, "Items", "array", raw_input, context)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.consumers.programs import EXAMPLES, Report, environment
+from tests.consumers.programs import KEYTURN, Report, environment
 from tests.consumers.readers import add_reader_profile
 from tests.support import MachineUser, Stack
 
@@ -106,13 +106,12 @@ class Repeated:
 
 
 def aws_cli(stack: Stack, user: MachineUser, directory: Path) -> Repeated:
-    """The AWS CLI with a profile whose credential_process is the example, read by a reader."""
+    """The AWS CLI with a profile whose credential_process is `keyturn credentials`, by a reader."""
     config = directory / "config"
     add_reader_profile(stack, user, config)
     process = [
-        sys.executable,
-        str(EXAMPLES / "credential_process.py"),
-        *("--secret-name", user.secret_name),
+        *KEYTURN,
+        *("credentials", user.name),
         *("--key-file", str(directory / "key.json")),
         *("--reader-profile", "reader"),
     ]

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from localaws import LocalAws
+from localaws import Account
 from tests.support import MachineUser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 STOP_SECONDS = 20.0
+KEYTURN = (sys.executable, str(EXAMPLES.parent / "cli" / "keyturn_cli"))
+"""Runs the command as it is in the repository, whatever is installed."""
 
 BOTO3_REREAD = "boto3_reread"
 CACHING_CLIENT = "caching_client"
@@ -135,7 +137,7 @@ Starter = Callable[..., Program]
 class Start:
     """What is needed to start programs of one machine user, in a directory of its own."""
 
-    aws: LocalAws
+    aws: Account
     user: MachineUser
     directory: Path
     paces: Mapping[str, Pace] = field(default_factory=dict)
@@ -164,7 +166,8 @@ class Start:
         return _python("static_credentials.py"), self._key()
 
     def _by_process(self, kind: str, pace: Pace) -> tuple[list[str], dict[str, str]]:
-        process = [*_python("credential_process.py"), *self._secret(kind, pace)]
+        process = [*KEYTURN, "credentials", self.user.name, *self._secret(kind, pace)]
+        process = ["--interval" if word == "--refresh-seconds" else word for word in process]
         subprocess.run(
             [*process, "--first-key"],
             env=self._environment(),
@@ -208,7 +211,7 @@ class Start:
         return environment(self.aws, self._config)
 
 
-def environment(aws: LocalAws, config: Path) -> dict[str, str]:
+def environment(aws: Account, config: Path) -> dict[str, str]:
     """The emulator's address, and nothing of the person's or the administrator's identity."""
     mine: dict[str, Any] = {
         name: value for name, value in os.environ.items() if not name.startswith("AWS_")

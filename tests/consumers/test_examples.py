@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,12 +17,13 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 from pydantic import SecretStr
 
+from keyturn_cli.credentials import expiration
 from localaws import FaultRule
 from tests.consumers.programs import (
     BOTO3_REREAD,
     CACHING_CLIENT,
     CREDENTIAL_PROCESS,
-    EXAMPLES,
+    KEYTURN,
     MOVING,
     STATIC,
     Program,
@@ -294,9 +294,9 @@ def test_a_disk_that_is_full_does_not_keep_a_good_key_from_being_used(
 # --- the credential process by itself -------------------------------------------------------------
 
 
-def test_the_expiration_makes_botocore_ask_again_after_the_interval(example: Example) -> None:
+def test_the_expiration_makes_botocore_ask_again_after_the_interval() -> None:
     now = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-    printed = example("credential_process").expiration(now, 300)
+    printed = expiration(now, 300)
     assert printed == "2026-11-21T12:20:00Z"
     clock = [now]
     credentials = RefreshableCredentials(
@@ -316,13 +316,12 @@ def test_the_expiration_makes_botocore_ask_again_after_the_interval(example: Exa
 
 
 class Process:
-    """Runs credential_process.py for a user with a key file."""
+    """Runs `keyturn credentials` for a user with a key file."""
 
     def __init__(self, stack: Stack, user: MachineUser, file: Path) -> None:
         self.file = file
         self._command = [
-            sys.executable, str(EXAMPLES / "credential_process.py"),
-            "--secret-name", user.secret_name, "--key-file", str(file),
+            *KEYTURN, "credentials", user.name, "--key-file", str(file),
         ]  # fmt: skip
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("AWS_")
@@ -359,7 +358,7 @@ def process(stack: Stack, user: MachineUser, tmp_path: Path) -> Process:
 
 
 def test_it_prints_what_sdks_want(process: Process, user: MachineUser) -> None:
-    done = process("--refresh-seconds", "60")
+    done = process("--interval", "60")
     printed = json.loads(done.stdout)
     expires = datetime.fromisoformat(printed.pop("Expiration"))
     assert printed == {"Version": 1, **key(user)}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from keyturn_cli.credentials import parser
 from tests.consumers.cluster import FOLDER, KUBELET_MINUTES, Deployment, ExternalSecret
 from tests.consumers.job import JOB, WORKFLOW
 from tests.consumers.programs import EXAMPLES
@@ -61,7 +62,7 @@ def job() -> float:
 SLOWEST = {
     "boto3_reread.py": lambda: refresh_default("application.py"),
     "caching_client.py": lambda: refresh_default("application.py"),
-    "credential_process.py": lambda: refresh_default("credential_process.py"),
+    "with_credential_process.py": lambda: parser().parse_args(["ci-deployer"]).interval,
     "mounted_key.py": external_secret,
     "rotate-safe-job.yml": job,
 }

@@ -366,6 +366,13 @@ def test_maps(toy: Toy, name: str, mode: str) -> None:
     assert output_of(ended) == 60
 
 
+def test_a_distributed_map_needs_a_role_that_may_start_its_children(toy: Toy, name: str) -> None:
+    machine = toy.machine(name, map_over("DISTRIBUTED", "M"), _role(toy, name))
+    ended = toy.finished(toy.start({"items": [1], "factor": 1}, machine))
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.Permissions")
+    assert f"states:StartExecution on resource: {machine}" in ended["cause"]
+
+
 def test_a_distributed_map_reads_its_items_from_s3(toy: Toy, name: str) -> None:
     s3 = toy.aws.client("s3")
     s3.create_bucket(Bucket=name)

@@ -15,10 +15,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from keyturn.identifiers import execution_mark, intent_version_id
+from keyturn.identifiers import execution_mark, intent_version_id, rotation_name
 from keyturn.rotation import Policy, Rotation, iso
 from localaws.consumer import Consumer, serve_health
 from localaws.launcher import client_config
+from tests.alerts import sample, send
 from tests.scenarios import STAYS_OPEN, Scenarios, consuming, recovery_of
 from tests.support import MachineUser, Stack, eventually
 
@@ -27,15 +28,18 @@ pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("r
 scenario = Scenarios()
 
 FUNCTIONS = (
+    "AuditAccount",
     "CheckCutover",
     "CheckHealth",
     "CheckPickup",
     "CheckRequest",
     "CheckReturn",
+    "ChooseUsers",
     "DeactivateKey",
     "Decide",
     "DiscardNewKey",
     "IssueNewKey",
+    "LookAtRotations",
     "ProveNewKey",
     "ProveOldKey",
     "PublishNewKey",
@@ -44,10 +48,13 @@ FUNCTIONS = (
     "RestoreOldVersion",
     "RetireOldKey",
     "StartBackOut",
+    "StartRotation",
+    "StartRotations",
     "StopClaimant",
+    "SumUpFleet",
     "TakeOver",
 )
-MACHINES = ("RotateKey", "RetireKey")
+MACHINES = ("RotateKey", "RetireKey", "RotateFleet")
 ROLES = FUNCTIONS + MACHINES
 
 # Who may read plaintext. The first four and RetireOldKey read intents and versions made by others,
@@ -134,6 +141,31 @@ def a_rotation_that_fails_before_it_publishes(stack: Stack) -> None:
         ended = stack.ended(arn)
         assert ended.error == "RotationFailed"
         assert "Discard New Key" in ended.states
+
+
+@scenario
+def a_start_by_an_event(stack: Stack) -> None:
+    user = stack.user()
+    with consuming(stack, user):
+        send(stack, sample(stack, "config_access_keys_rotated", user))
+        found = stack.iam.get_user(UserName=user.name)["User"]
+        name = rotation_name(found["Arn"], found["CreateDate"], datetime.now(UTC).date())
+        arn = f"{stack.rotate_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+        def there() -> bool:
+            listed = stack.machines.list_executions(stateMachineArn=stack.rotate_arn)
+            return arn in {item["executionArn"] for item in listed["executions"]}
+
+        eventually(there, within_seconds=60, what=f"{arn} starts")
+        assert stack.ended(arn).result["outcome"] == "ROTATED"
+
+
+@scenario
+def a_fleet_run_for_one_user(stack: Stack) -> None:
+    user = stack.user()
+    with consuming(stack, user):
+        ended = stack.fleet(userNames=[user.name])
+        assert ended.result["outcomes"] == {"ROTATED": 1}
 
 
 @contextmanager
@@ -400,6 +432,53 @@ def test_the_role_that_calls_health_urls_can_do_nothing(stack: Stack, managed: M
     assert passed == []
 
 
+def test_the_role_that_audits_sees_the_account_and_changes_only_reports(
+    stack: Stack, managed: MachineUser
+) -> None:
+    """It reads all users' key ages, so it may reach neither a key nor a secret's value."""
+    secret, user = {"SecretId": managed.secret_name}, {"UserName": managed.name}
+    bucket = {"Bucket": stack.reports.bucket}
+    machines = [{"stateMachineArn": arn} for arn in (stack.rotate_arn, stack.fleet_arn)]
+    with acting_as(stack, "AuditAccount") as client:
+        iam, secrets, s3 = client("iam"), client("secretsmanager"), client("s3")
+        sfn = client("stepfunctions")
+        may: list[Callable[[], object]] = [
+            iam.generate_credential_report,
+            iam.get_credential_report,
+            iam.get_account_password_policy,
+            secrets.list_secrets,
+            lambda: s3.put_object(**bucket, Key="audits/test.json", Body=b"{}"),
+            lambda: s3.put_object(**bucket, Key="fleet/test.json", Body=b"{}"),
+        ]
+        may_not: list[Callable[[], object]] = [
+            iam.list_users,
+            lambda: iam.list_access_keys(**user),
+            lambda: iam.create_access_key(**user),
+            lambda: iam.update_account_password_policy(MinimumPasswordLength=6),
+            lambda: secrets.describe_secret(**secret),
+            lambda: secrets.get_secret_value(**secret),
+            lambda: secrets.batch_get_secret_value(SecretIdList=[managed.secret_name]),
+            lambda: secrets.tag_resource(**secret, Tags=[{"Key": "k", "Value": "v"}]),
+            lambda: s3.get_object(**bucket, Key="audits/test.json"),
+            lambda: s3.delete_object(**bucket, Key="audits/test.json"),
+            lambda: s3.put_object(**bucket, Key="other/test.json", Body=b"{}"),
+            lambda: s3.put_bucket_policy(**bucket, Policy="{}"),
+            *(lambda which=which: sfn.start_execution(**which) for which in machines),
+        ]
+        assert [index for index, call in enumerate(may) if not allowed(call)] == []
+        assert [index for index, call in enumerate(may_not) if allowed(call)] == []
+
+
+@pytest.mark.parametrize("role", ["ChooseUsers", "LookAtRotations", "SumUpFleet", "RotateFleet"])
+def test_only_the_function_that_starts_rotations_can_start_one(stack: Stack, role: str) -> None:
+    with acting_as(stack, role) as client:
+        sfn = client("stepfunctions")
+        assert not allowed(lambda: sfn.start_execution(stateMachineArn=stack.rotate_arn))
+        assert not allowed(
+            lambda: client("s3").get_object(Bucket=stack.reports.bucket, Key="audits/test.json")
+        )
+
+
 # --- not more: the functions, invoked directly --------------------------------------------------
 
 
@@ -481,7 +560,12 @@ def crafted(
         }
 
 
-@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != "StartBackOut"])
+# These take no rotation: their tests are below.
+OTHERS = {"StartBackOut", "AuditAccount", "ChooseUsers", "StartRotations", "LookAtRotations"}
+OTHERS |= {"SumUpFleet"}
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name not in OTHERS])
 @pytest.mark.parametrize("whose", ["both", "user", "secret"])
 def test_a_crafted_payload_does_not_reach_an_unmanaged_user(
     stack: Stack,
@@ -533,6 +617,54 @@ def test_a_crafted_status_event_does_not_reach_an_unmanaged_user(
         FunctionName="keyturn-StartBackOut", Payload=json.dumps(event)
     )
     assert stack.ended(recovery_of(stack, dead)).error == "RequestRejected"
+    assert administrator.state(stack) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "security_hub_iam3",
+        "config_access_keys_rotated",
+        "health_exposed_key",
+        "guardduty_iam_user",
+    ],
+)
+def test_an_alert_does_not_reach_an_unmanaged_user(
+    stack: Stack, administrator: Administrator, name: str
+) -> None:
+    before = administrator.state(stack)
+    answer = stack.aws.client("lambda").invoke(
+        FunctionName="keyturn-StartRotation",
+        Payload=json.dumps(sample(stack, name, administrator.user)),
+    )
+    assert json.loads(answer["Payload"].read()) == {"alerts": 1, "started": 0, "problems": 0}
+    assert administrator.state(stack) == before
+
+
+def test_a_fleet_run_for_an_unmanaged_user_touches_nothing(
+    stack: Stack, administrator: Administrator
+) -> None:
+    before = administrator.state(stack)
+    ended = stack.fleet(userNames=[administrator.user.name])
+    assert ended.result["outcomes"] == {"REJECTED": 1}
+    assert administrator.state(stack) == before
+
+
+@pytest.mark.parametrize("function", ["ChooseUsers", "StartRotations", "LookAtRotations"])
+def test_a_crafted_run_reaches_nobody(
+    stack: Stack, administrator: Administrator, function: str
+) -> None:
+    payload = {
+        "run": {"id": "crafted", "arn": stack.fleet_arn, "startedAt": iso(datetime.now(UTC))},
+        "input": {"userNames": [administrator.user.name]},
+        "number": 0,
+        "polls": 0,
+    }
+    before = administrator.state(stack)
+    answer = stack.aws.client("lambda").invoke(
+        FunctionName=f"keyturn-{function}", Payload=json.dumps(payload)
+    )
+    assert json.loads(answer["Payload"].read())["errorType"] == "HandoverMissing"
     assert administrator.state(stack) == before
 
 

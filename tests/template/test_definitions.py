@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from keyturn.decision import Step
+from keyturn.settings import MAX_POLLS
 from tools import template
 from tools.asl.__main__ import ERRORS, lint_file
 from tools.asl.definition import Definition, State, arrows
 from tools.asl.lint import error_names, named_errors
 
 FOLDER = template.ROOT / "statemachine"
-MACHINES = ("retire_key", "rotate_key")
+MACHINES = ("retire_key", "rotate_fleet", "rotate_key")
 
 # Errors that no definition names: the base class, which is never raised itself, and defects of a
 # deployment or of the code, for which States.ALL is the right answer.
@@ -156,3 +157,16 @@ def test_who_is_redriven_is_told_to_start_again_and_not_that_another_took_over(
 ) -> None:
     message = states["Claim Was Lost"]["Assign"]["announcement"]["message"]
     assert "$failure.Error = 'ExecutionRedriven' ?" in message
+
+
+# Fleet runs
+
+
+def test_the_looks_of_one_batch_fit_into_its_history() -> None:
+    """25,000 events at most: a Wait has 2, a Choice 2, a Task 5 and 3 for each try that fails."""
+    (batch,) = Definition.load(FOLDER / "rotate_fleet.asl.json").root.inner("Rotate Users")
+    look = batch.states["Look At Rotations"]
+    tries = sum(retrier["MaxAttempts"] for retrier in look["Retry"])
+    assert MAX_POLLS * (2 + 2 + 5 + 3 * tries) < 25_000
+    condition = batch.states["All Ended?"]["Choices"][0]["Condition"]
+    assert f"$polls < {MAX_POLLS}" in condition

@@ -13,25 +13,33 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services import eventbridge
 
 from keyturn import outcomes
 from keyturn.aws import executions
+from keyturn.fleet.choosing import BATCH, SECONDS_BETWEEN_STARTS
 from keyturn.handlers import start_back_out
-from keyturn.request import parse_retire_request, parse_rotate_request
+from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
 from keyturn.settings import CHANGE_BUDGET_SECONDS, Settings
+from keyturn.triggers.reading import read
 from tools import template
+from tools.asl.definition import Definition
 
 REGION, ACCOUNT, STACK = "eu-west-1", "111122223333", "keyturn"
 EVENTS = template.ROOT / "events"
 MACHINES = {
     "RotateKeyStateMachine": "statemachine/rotate_key.asl.json",
     "RetireKeyStateMachine": "statemachine/retire_key.asl.json",
+    "RotateFleetStateMachine": "statemachine/rotate_fleet.asl.json",
 }
+# These change keys and labels, under claims that end with a fence.
+FENCED = ("RotateKeyStateMachine", "RetireKeyStateMachine")
 
 # The contract's table (design: Public contract), and the two that only operators care about.
 # FenceSeconds is the longest function timeout and a minute.
@@ -53,15 +61,23 @@ PARAMETERS = {
     "MinKeyAgeSeconds": 86400,
     "MaxKeyAgeDays": 90,
     "UnusedAfterDays": 90,
+    "MaxRotationsPerRun": 50,
+    "FleetSchedule": "rate(1 day)",
+    "FleetScheduleState": "DISABLED",
     "AllowPrivateHealthUrls": "false",
     "NotificationEmail": "",
+    "GuardDutyAction": "NOTIFY",
     "LogRetentionDays": 90,
     "FunctionArchitecture": "arm64",
+    "CentralEventBusArn": "",
+    "CentralReportBucketName": "",
 }
 
 OUTPUTS = {
     "RotateKeyStateMachineArn",
     "RetireKeyStateMachineArn",
+    "RotateFleetStateMachineArn",
+    "ReportBucketName",
     "NotificationTopicArn",
     "SecretNamePrefix",
     "ConsumerPolicyArn",
@@ -85,6 +101,15 @@ PUT = "secretsmanager:PutSecretValue"
 TAG = "secretsmanager:TagResource"
 UNTAG = "secretsmanager:UntagResource"
 ALARMS = "cloudwatch:DescribeAlarms"
+LIST = "secretsmanager:ListSecrets"
+PUT_OBJECT = "s3:PutObject"
+# How the functions of a fleet run hand on what is too large for a state.
+HAND_ON = {"s3:GetObject", "s3:ListBucket", PUT_OBJECT}
+OF_THE_ACCOUNT = {
+    "iam:GenerateCredentialReport",
+    "iam:GetAccountPasswordPolicy",
+    "iam:GetCredentialReport",
+}
 
 # What each function may do besides writing its own logs and traces. A longer line here is a
 # decision, not a detail: see the threat model.
@@ -109,7 +134,17 @@ ALLOWED = {
     "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, TAG, UNTAG, MOVE},
     "RecordOutcome": {"states:DescribeExecution", "states:ListExecutions"},
     "StartBackOut": {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
+    "StartRotation": KEYS
+    | {"iam:GetUser", "iam:ListUsers", DESCRIBE}
+    | {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
+    "AuditAccount": {*OF_THE_ACCOUNT, LIST, PUT_OBJECT},
+    "ChooseUsers": HAND_ON,
+    "StartRotations": HAND_ON | {"states:StartExecution"},
+    "LookAtRotations": HAND_ON | {"states:DescribeExecution"},
+    "SumUpFleet": HAND_ON,
 }
+# Roles of rules, which have no function or machine.
+RULES_ROLES = {"SendEventsAwayRole"}
 OWN_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
@@ -119,7 +154,10 @@ ON_EVERYTHING = {
     "xray:GetSamplingTargets": "X-Ray has no resources for it",
     "xray:PutTelemetryRecords": "X-Ray has no resources for it",
     "xray:PutTraceSegments": "X-Ray has no resources for it",
+    **dict.fromkeys(OF_THE_ACCOUNT, "it is about the account"),
+    LIST: "Secrets Manager has no resources for it",
     "cloudwatch:DescribeAlarms": "composite alarms are shown only to who may see all alarms",
+    "iam:ListUsers": "a list of users has no resource; no other way from an id to a name",
     "logs:CreateLogDelivery": "the delivery of logs has no resources",
     "logs:DeleteLogDelivery": "the delivery of logs has no resources",
     "logs:DescribeLogGroups": "the delivery of logs has no resources",
@@ -150,7 +188,8 @@ class Resolver:
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self(item) for item in value]
+            items = [self(item) for item in value]
+            return [item for item in items if item != "<AWS::NoValue>"]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
@@ -250,6 +289,17 @@ def definition(machine: str) -> dict[str, Any]:
     return found
 
 
+def every_state(machine: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The states of a machine, those inside of a Map included."""
+    loaded = Definition.load(template.ROOT / MACHINES[machine])
+    return (item for scope in loaded.scopes() for item in scope.states.items())
+
+
+def used_functions(machine: str) -> set[str]:
+    """The functions that a definition names."""
+    return set(re.findall(r"\$\{(\w+)FunctionArn\}", json.dumps(definition(machine))))
+
+
 def event(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text())
 
@@ -336,7 +386,33 @@ def test_every_function_and_machine_has_a_role_of_its_own() -> None:
         for properties in [*FUNCTIONS.values(), *STATE_MACHINES.values()]
     ]
     assert len(set(used)) == len(used)
-    assert {name.removesuffix(".Arn") for name in used} == set(roles())
+    assert {name.removesuffix(".Arn") for name in used} == set(roles()) - RULES_ROLES
+
+
+def test_the_rule_that_sends_events_away_may_send_them_there_and_nothing_else() -> None:
+    bus = "arn:aws:events:eu-west-1:999999999999:event-bus/keyturn-organization"
+    found = grants("SendEventsAwayRole", Resolver({"CentralEventBusArn": bus}))
+    assert [(grant.action, grant.resource) for grant in found] == [("events:PutEvents", bus)]
+
+
+def test_the_audit_may_write_under_its_own_account_in_a_bucket_of_its_organisation() -> None:
+    away = {"CentralReportBucketName": "all-reports"}
+    more = {*grants("AuditAccountRole", Resolver(away))} - {*grants("AuditAccountRole")}
+    condition = {"StringEquals": {"aws:ResourceOrgID": "${aws:PrincipalOrgID}"}}
+    assert more == {
+        Grant(
+            "s3:PutObject", f"arn:aws:s3:::all-reports/accounts/{ACCOUNT}/*", json.dumps(condition)
+        )
+    }
+
+
+def test_nothing_is_sent_to_another_account_unless_a_parameter_names_it() -> None:
+    conditional = {
+        name for name, spec in RESOURCES.items() if spec.get("Condition") == "SendsEventsAway"
+    }
+    about = {name for name in RESOURCES if "EventsAway" in name or "UnsentEvent" in name}
+    assert conditional == about
+    assert not Resolver()(TEMPLATE["Conditions"]["SendsEventsAway"])
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -406,8 +482,14 @@ def test_only_tagged_users_below_the_path_can_be_touched(
     for grant in grants(role, Resolver(given)):
         if not grant.action.startswith("iam:"):
             continue
+        if grant.action == "iam:ListUsers":  # reads only, and cannot be scoped
+            assert grant.resource == "*"
+            continue
         if grant.action == "iam:GetUser":  # tells "not managed" from "does not exist"; reads only
             assert grant.resource == f"arn:aws:iam::{ACCOUNT}:user/*"
+            continue
+        if grant.action in OF_THE_ACCOUNT:  # reads only; nothing about one user can be asked
+            assert role == "AuditAccountRole"
             continue
         assert grant.resource == f"arn:aws:iam::{ACCOUNT}:{users}"
         expected = {"StringEquals": {f"aws:ResourceTag/{key}": value}}
@@ -417,8 +499,23 @@ def test_only_tagged_users_below_the_path_can_be_touched(
 @pytest.mark.parametrize("role", roles())
 def test_secrets_outside_the_prefix_are_out_of_reach(role: str) -> None:
     secrets = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:machine-user/*"
-    found = {grant.resource for grant in grants(role) if grant.action.startswith("secretsmanager:")}
+    found = {
+        grant.resource
+        for grant in grants(role)
+        if grant.action.startswith("secretsmanager:") and grant.action != LIST  # names, no values
+    }
     assert found <= {secrets}
+
+
+@pytest.mark.parametrize("role", roles())
+def test_a_role_reaches_no_objects_but_those_of_its_part_of_the_report_bucket(role: str) -> None:
+    objects = {
+        grant.resource for grant in grants(role) if grant.action in ("s3:GetObject", PUT_OBJECT)
+    }
+    listed_ = {grant.resource for grant in grants(role) if grant.action == "s3:ListBucket"}
+    reports = {"<ReportBucket.Arn>/audits/*"} if role == "AuditAccountRole" else set()
+    assert objects <= {"<ReportBucket.Arn>/fleet/*"} | reports
+    assert listed_ <= {"<ReportBucket.Arn>"}
 
 
 @pytest.mark.parametrize("role", roles())
@@ -428,14 +525,27 @@ def test_only_executions_of_this_stacks_machines_can_be_seen_and_stopped(role: s
             assert grant.resource == "<RotateKeyStateMachine>"
         if grant.action in ("states:DescribeExecution", "states:StopExecution"):
             assert re.fullmatch(
-                rf"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-(RotateKey|RetireKey):\*",
+                rf"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-(RotateKey|RetireKey):\*"
+                if role != "RotateFleetRole"  # its own children, and no rotation
+                else rf"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-RotateFleet[:/]\*",
                 grant.resource,
             )
 
 
+def test_stopping_a_fleet_run_stops_no_rotation() -> None:
+    text = (template.ROOT / MACHINES["RotateFleetStateMachine"]).read_text()
+    assert "startExecution" not in re.sub(r'"Comment": ".*"', "", text)
+    started = [
+        grant.resource
+        for grant in grants("RotateFleetRole")
+        if grant.action == "states:StartExecution"
+    ]
+    assert started == [f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-RotateFleet"]
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_machine_may_call_exactly_the_functions_in_its_definition(machine: str) -> None:
-    used = set(re.findall(r"\$\{(\w+)FunctionArn\}", json.dumps(definition(machine))))
+    used = used_functions(machine)
     role = machine.replace("StateMachine", "Role")
     allowed = {grant.resource for grant in grants(role) if grant.action == "lambda:InvokeFunction"}
     assert allowed == {f"<{name}Function.Arn>" for name in used}
@@ -512,6 +622,7 @@ def test_everything_that_runs_has_a_log_group_with_a_retention() -> None:
     machines = {
         f"/aws/vendedlogs/states/{STACK}-RotateKey",
         f"/aws/vendedlogs/states/{STACK}-RetireKey",
+        f"/aws/vendedlogs/states/{STACK}-RotateFleet",
     }
     assert set(names) == functions | machines
     assert all(retention == {"Ref": "LogRetentionDays"} for retention in names.values())
@@ -539,14 +650,16 @@ def test_neither_answers_nor_exceptions_are_written_into_traces() -> None:
 
 
 def test_the_fence_outlasts_every_function_and_every_late_call() -> None:
-    longest = max(timeout_of(name) for name in FUNCTIONS)
+    """Only functions that change something under a claim need one: those of these machines."""
+    fenced = {name for machine in FENCED for name in used_functions(machine)}
+    longest = max(timeout_of(name) for name in fenced)
     assert PARAMETERS["FenceSeconds"] == longest + 60
     assert longest + 60 > CHANGE_BUDGET_SECONDS
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_task_outlasts_its_function_and_never_runs_it_twice_at_once(machine: str) -> None:
-    for state, task in definition(machine)["States"].items():
+    for state, task in every_state(machine):
         found = re.fullmatch(
             r"\$\{(\w+)FunctionArn\}", task.get("Arguments", {}).get("FunctionName", "")
         )
@@ -595,18 +708,129 @@ def test_the_rule_on_outcomes_matches_every_start_and_end() -> None:
     assert not matches(pattern, {**aborted, "detail": pending})
 
 
-def test_a_dead_execution_that_nobody_backs_out_calls_a_person() -> None:
-    properties = FUNCTIONS["StartBackOut"]
-    queue = {"GetAtt": "LostBackOutQueue.Arn"}
-    assert properties["Events"]["ExecutionDied"]["Properties"]["DeadLetterConfig"] == {"Arn": queue}
+@pytest.mark.parametrize(
+    ("function", "name"), [("StartBackOut", "LostBackOut"), ("StartRotation", "LostEvent")]
+)
+def test_an_event_that_nobody_acts_on_calls_a_person(function: str, name: str) -> None:
+    properties = FUNCTIONS[function]
+    queue = {"GetAtt": f"{name}Queue.Arn"}
+    for rule in properties["Events"].values():
+        assert rule["Properties"]["DeadLetterConfig"] == {"Arn": queue}
+        assert rule["Properties"]["RetryPolicy"]["MaximumEventAgeInSeconds"] == 86400
     on_failure = properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
     assert on_failure == {"Type": "SQS", "Destination": queue}
-    alarm = RESOURCES["LostBackOutAlarm"]["Properties"]
+    alarm = RESOURCES[f"{name}Alarm"]["Properties"]
     assert alarm["AlarmActions"] == [{"Ref": "NotificationTopic"}]
-    assert alarm["Dimensions"][0]["Value"] == {"GetAtt": "LostBackOutQueue.QueueName"}
-    assert RESOURCES["LostBackOutQueue"]["Properties"]["SqsManagedSseEnabled"] is True
+    assert alarm["Dimensions"][0]["Value"] == {"GetAtt": f"{name}Queue.QueueName"}
+    assert RESOURCES[f"{name}Queue"]["Properties"]["SqsManagedSseEnabled"] is True
+    policy = RESOURCES[f"{name}QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][0]
+    rules = listed(policy["Condition"]["ArnEquals"]["aws:SourceArn"])
+    assert rules == [{"GetAtt": f"{function}Function{rule}.Arn"} for rule in properties["Events"]]
     publishers = RESOURCES["NotificationTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert publishers[0]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+
+
+# Alerts of other services
+
+ALERTS = {
+    "security_hub_iam3": "KeyTooOldInSecurityHub",
+    "config_access_keys_rotated": "KeyTooOldInConfig",
+    "health_exposed_key": "KeyExposedInHealth",
+    "guardduty_iam_user": "KeySuspiciousInGuardDuty",
+}
+
+
+def ruled(found: Any) -> set[str]:
+    """The rules whose patterns match an event, by the rules of EventBridge."""
+    rules = FUNCTIONS["StartRotation"]["Events"]
+    patterns = {name: Resolver()(rule["Properties"]["Pattern"]) for name, rule in rules.items()}
+    record = eventbridge._event_from_test_payload(found)
+    return {
+        name
+        for name, pattern in patterns.items()
+        if eventbridge._matches_pattern(json.dumps(pattern), record)
+    }
+
+
+@pytest.mark.parametrize(("name", "rule"), ALERTS.items())
+def test_a_rule_matches_its_sample_and_no_other_does(name: str, rule: str) -> None:
+    assert ruled(event(name)) == {rule}
+
+
+def test_the_parameter_says_what_guard_duty_leads_to() -> None:
+    variables = FUNCTIONS["StartRotation"]["Environment"]["Variables"]
+    assert variables["GUARD_DUTY_ACTION"] == {"Ref": "GuardDutyAction"}
+    allowed = TEMPLATE["Parameters"]["GuardDutyAction"]["AllowedValues"]
+    assert allowed == ["NOTIFY", "ROTATE", "EMERGENCY"]
+
+
+FINDING = ("detail", "findings", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "matched"),
+    [
+        ("security_hub_iam3", (*FINDING, "Compliance", "Status"), "PASSED", False),
+        ("security_hub_iam3", (*FINDING, "Compliance", "SecurityControlId"), "IAM.4", False),
+        ("security_hub_iam3", (*FINDING, "Workflow", "Status"), "NOTIFIED", False),
+        ("security_hub_iam3", (*FINDING, "RecordState"), "ARCHIVED", False),
+        ("security_hub_iam3", (*FINDING, "Resources", 0, "Type"), "AwsAccount", False),
+        ("security_hub_iam3", ("source",), "someone", False),
+        ("security_hub_iam3", ("detail-type",), "Security Hub Findings - Custom Action", False),
+        ("config_access_keys_rotated", ("detail", "configRuleName"), "access-keys-rotated", True),
+        ("config_access_keys_rotated", ("detail", "configRuleName"), "keys-rotated", False),
+        ("config_access_keys_rotated", ("detail", "resourceType"), "AWS::IAM::Role", False),
+        (
+            "config_access_keys_rotated",
+            ("detail", "newEvaluationResult", "complianceType"),
+            "COMPLIANT",
+            False,
+        ),
+        ("health_exposed_key", ("detail", "service"), "EC2", False),
+        ("health_exposed_key", ("detail", "eventTypeCode"), "AWS_RISK_CREDENTIALS_NEW", True),
+        ("health_exposed_key", ("detail", "eventTypeCode"), "AWS_RISK_IAM_QUARANTINE", True),
+        ("health_exposed_key", ("detail", "eventTypeCode"), "AWS_RISK_SPAM", False),
+        ("guardduty_iam_user", ("detail", "severity"), 7, True),
+        ("guardduty_iam_user", ("detail", "severity"), 7.0, True),
+        ("guardduty_iam_user", ("detail", "severity"), 6.9, False),
+        ("guardduty_iam_user", ("detail", "resource", "resourceType"), "Instance", False),
+        (
+            "guardduty_iam_user",
+            ("detail", "resource", "accessKeyDetails", "userType"),
+            "AssumedRole",
+            False,
+        ),
+    ],
+)
+def test_a_rule_matches_no_near_miss(
+    name: str, path: tuple[str | int, ...], value: Any, matched: bool
+) -> None:
+    found = event(name)
+    place = found
+    for step in path[:-1]:
+        place = place[step]
+    if path[-1] == "SecurityControlId":
+        place.pop("AssociatedStandards")
+        found["detail"]["findings"][0]["GeneratorId"] = "security-control/IAM.4"
+    place[path[-1]] = value
+    assert ruled(found) == ({ALERTS[name]} if matched else set())
+
+
+@pytest.mark.parametrize(
+    "older",
+    [
+        {"GeneratorId": "aws-foundational-security-best-practices/v/1.0.0/IAM.3"},
+        {"GeneratorId": "x", "ProductFields": {"ControlId": "IAM.3"}},
+    ],
+)
+def test_a_rule_matches_findings_of_older_forms(older: dict[str, Any]) -> None:
+    found = event("security_hub_iam3")
+    finding = found["detail"]["findings"][0]
+    finding["Compliance"] = {"Status": "FAILED"}
+    finding.update(older)
+    assert ruled(found) == {"KeyTooOldInSecurityHub"}
+    (alert,) = read(found, datetime.now(UTC)).alerts
+    assert alert.user_name == "ci-deployer"
 
 
 # The events
@@ -614,9 +838,11 @@ def test_a_dead_execution_that_nobody_backs_out_calls_a_person() -> None:
 
 ROTATE_EVENTS = ["rotate", "rotate_force", "back_out", "emergency", "emergency_by_key_id", "timing"]
 
+FLEET_EVENTS = ["rotate_fleet", "rotate_fleet_dry_run", "rotate_fleet_users"]
+
 
 def test_every_event_is_known_here() -> None:
-    known = {*ROTATE_EVENTS, "retire", "execution_aborted"}
+    known = {*ROTATE_EVENTS, *ALERTS, *FLEET_EVENTS, "retire", "execution_aborted"}
     assert {path.stem for path in EVENTS.iterdir()} == known
 
 
@@ -625,6 +851,60 @@ def test_an_event_is_a_valid_input_of_rotate_key(name: str) -> None:
     request = parse_rotate_request(event(name))
     assert (request.user_name or request.access_key_id) is not None
     assert request.recovery is None
+
+
+@pytest.mark.parametrize("name", FLEET_EVENTS)
+def test_an_event_is_a_valid_input_of_rotate_fleet(name: str) -> None:
+    request = parse_fleet_request(event(name))
+    assert request.dry_run is (name == "rotate_fleet_dry_run")
+    assert bool(request.user_names) is (name == "rotate_fleet_users")
+
+
+def test_the_schedule_is_off_until_a_person_switches_it_on_and_gives_a_valid_input() -> None:
+    schedule = STATE_MACHINES["RotateFleetStateMachine"]["Events"]["Schedule"]["Properties"]
+    assert Resolver()(schedule["State"]) == "DISABLED"
+    assert Resolver()(schedule["ScheduleExpression"]) == "rate(1 day)"
+    assert schedule["OmitName"] is True
+    assert parse_fleet_request(json.loads(schedule["Input"])) == parse_fleet_request({})
+
+
+def test_all_rotations_that_one_run_may_start_are_in_flight_at_once() -> None:
+    """They take days: whoever had to wait for a place would wait for days."""
+    most = TEMPLATE["Parameters"]["MaxRotationsPerRun"]["MaxValue"]
+    rotate_users = definition("RotateFleetStateMachine")["States"]["Rotate Users"]
+    assert rotate_users["MaxConcurrency"] * BATCH >= most
+    assert rotate_users["ToleratedFailurePercentage"] == 100
+
+
+def test_batches_start_one_after_the_other_within_the_time_of_their_function() -> None:
+    rotate_users = definition("RotateFleetStateMachine")["States"]["Rotate Users"]
+    turn = rotate_users["ItemProcessor"]["States"]["Wait For Turn"]
+    seconds = BATCH * SECONDS_BETWEEN_STARTS
+    assert turn["Seconds"] == f"{{% $states.input.number * {seconds} %}}"
+    assert timeout_of("StartRotations") > 2 * seconds
+
+
+def test_the_report_bucket_is_encrypted_versioned_private_and_forgets() -> None:
+    bucket = RESOURCES["ReportBucket"]
+    properties = bucket["Properties"]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert properties["OwnershipControls"] == {
+        "Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    }
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert rule["ExpirationInDays"] == 400
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert "BucketName" not in properties
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    (deny,) = RESOURCES["ReportBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (deny["Effect"], deny["Action"]) == ("Deny", "s3:*")
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_the_event_is_a_valid_input_of_retire_key() -> None:

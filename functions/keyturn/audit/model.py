@@ -108,6 +108,8 @@ class AccountSource:
     name: str = "credential report"
     """How errors name it: a file's name, for example."""
     managed: Mapping[str, SecretFacts] | Unavailable = field(default_factory=dict)
+    managed_path: str = "/"
+    """Users outside this path are not managed, even with a secret: RotateKey refuses them."""
     password_policy: PasswordPolicy | Unavailable | None = field(
         default_factory=lambda: Unavailable("the password policy was not given")
     )

@@ -18,6 +18,7 @@ from keyturn.errors import AwsRefused, AwsThrottled
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_iam import IAMClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -46,6 +47,7 @@ _WORTH_ANOTHER_TRY = frozenset(
         "ServiceUnavailable",
         "RequestTimeout",
         "ConcurrentModification",
+        "SlowDown",
     }
 )
 
@@ -81,9 +83,22 @@ def cloudwatch() -> CloudWatchClient:
 
 
 @functools.cache
+def organizations() -> Any:
+    """Return the Organizations client (retrying)."""
+    return boto3.client("organizations", config=_RETRYING)
+
+
+@functools.cache
 def sns() -> SNSClient:
     """Return the SNS client (retrying)."""
     return boto3.client("sns", config=_RETRYING)
+
+
+@functools.cache
+def s3() -> S3Client:
+    """Return the S3 client (retrying); a report of thousands of users takes more than a moment."""
+    longer = _RETRYING.merge(Config(read_timeout=30))
+    return boto3.client("s3", config=longer)
 
 
 def once_config() -> Config:

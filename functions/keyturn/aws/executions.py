@@ -69,6 +69,36 @@ def start(machine_arn: str, name: str, data: dict[str, Any]) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Result:
+    """How an execution of RotateKey stands: `outcome` is None while it runs."""
+
+    outcome: str | None
+    reason: str = ""
+
+
+def result_of(execution_arn: str) -> Result | None:
+    """Return how an execution stands, or None when that cannot be known.
+
+    An execution that was stopped or timed out has no result of the contract; its status stands
+    for the outcome. Throttling is raised.
+    """
+    try:
+        with calls.translated("states:DescribeExecution"):
+            found = calls.stepfunctions().describe_execution(executionArn=execution_arn)
+    except AwsRefused:
+        return None
+    status: str = found["status"]
+    if status not in _ENDED:
+        return Result(None)
+    try:
+        result = json.loads(found.get("output") or found.get("cause") or "")
+        return Result(str(result["outcome"]), str(result["reason"]))
+    except (ValueError, KeyError, TypeError):
+        why = found.get("error") or "it ended without a result"
+        return Result(status, f"{why}; a back-out is started for an execution that dies")
+
+
 def count_running(machine_arn: str) -> int:
     """Count the running executions of a state machine; the list may lag by seconds.
 

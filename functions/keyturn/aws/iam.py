@@ -19,12 +19,13 @@ from keyturn.world import Key, LastUse
 
 @dataclass(frozen=True)
 class User:
-    """An IAM user: its name, ARN, path and tags."""
+    """An IAM user: its name, ARN, path, tags, and when it was created."""
 
     name: str
     arn: str
     path: str
     tags: Mapping[str, str]
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,31 @@ def get_user(user_name: str) -> User | None:
                 return None
             raise
     tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
-    return User(name=found["UserName"], arn=found["Arn"], path=found["Path"], tags=tags)
+    return User(
+        name=found["UserName"],
+        arn=found["Arn"],
+        path=found["Path"],
+        tags=tags,
+        created_at=found["CreateDate"].astimezone(UTC),
+    )
+
+
+def name_of(user_id: str, *, path: str) -> str | None:
+    """Return the name of the user with a unique id (AIDA...) below a path, or None.
+
+    IAM has no look-up by id: this asks for a page of up to 1,000 users until the id is found.
+    """
+    with calls.translated("iam:ListUsers"):
+        pages = (
+            calls.iam()
+            .get_paginator("list_users")
+            .paginate(PathPrefix=path, PaginationConfig={"PageSize": 1000})
+        )
+        for page in pages:
+            for user in page["Users"]:
+                if user["UserId"] == user_id:
+                    return user["UserName"]
+    return None
 
 
 def owner_of(access_key_id: str) -> str:

@@ -51,7 +51,32 @@ def describe(secret_id: str) -> SecretState | None:
             if calls.error_code(error) == "ResourceNotFoundException":
                 return None
             raise
-    versions = found.get("VersionIdsToStages", {})
+    return _state(found, found.get("VersionIdsToStages", {}))
+
+
+def listed(prefix: str) -> list[SecretState]:
+    """Return the secrets whose names begin with a prefix, 100 a call, without their replication.
+
+    Secrets Manager leaves out those that are scheduled for deletion. The list is eventually
+    consistent: good for choosing, never for a decision about one user.
+    """
+    with calls.translated("secretsmanager:ListSecrets"):
+        pages = (
+            calls.secretsmanager()
+            .get_paginator("list_secrets")
+            .paginate(
+                Filters=[{"Key": "name", "Values": [prefix]}], PaginationConfig={"PageSize": 100}
+            )
+        )
+        found = [secret for page in pages for secret in page["SecretList"]]
+    return [
+        _state(secret, secret.get("SecretVersionsToStages", {}))
+        for secret in found
+        if secret["Name"].startswith(prefix)
+    ]
+
+
+def _state(found: Mapping[str, Any], versions: Mapping[str, list[str]]) -> SecretState:
     return SecretState(
         arn=found["ARN"],
         name=found["Name"],

@@ -145,6 +145,15 @@ def _rejected(event: Event, reason: str) -> Answer:
             f"The automatic back-out of {dead} was rejected: {reason}.\nNext: find the user of "
             f"that execution and start ROTATE or BACK_OUT for it by hand.\nExecution: {event.arn}",
         )
+    elif given.get("mode") == "EMERGENCY" and given.get("action") != "BACK_OUT":
+        # An event may have asked for it, so nobody waits, and the key stays as it is.
+        announcement = announce.worded(
+            "Rotation Needs Attention",
+            name or "an exposed key",
+            f"An EMERGENCY was rejected: {reason}.\nNothing was changed: a key that is active and "
+            "exposed still is.\nNext: clear what the reason names and start the EMERGENCY again, "
+            f"or deactivate the key by hand.\nExecution: {event.arn}",
+        )
     return Answer(
         "RECOVERY_REJECTED" if announcement else "REJECT",
         announcement=announcement,

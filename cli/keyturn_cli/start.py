@@ -1,0 +1,96 @@
+"""`keyturn rotate`, `backout` and `watch`: start an execution, or find the one to follow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from keyturn.aws import iam
+from keyturn.identifiers import masked
+from keyturn_cli import aws, output, people, runs, watch
+from keyturn_cli.errors import CliError
+from keyturn_cli.runs import Run
+from keyturn_cli.stack import Stack
+
+_CHECKING = frozenset({"Check Request", "What To Do?", "Issue New Key", "Take Over"})
+
+
+def execute(stack: Stack, request: dict[str, Any]) -> Run:
+    """Start RotateKey."""
+    started = aws.stepfunctions().start_execution(
+        stateMachineArn=stack.rotate_arn,
+        input=json.dumps({name: value for name, value in request.items() if value}),
+    )
+    return Run(started["executionArn"])
+
+
+def exposed_key(user: str, key_id: str | None) -> str:
+    """Return the id of the exposed key: the one named, or the user's only active one.
+
+    Raises:
+        CliError: there is no such key, or several are active and none is named.
+    """
+    keys = iam.list_keys(user).keys
+    if key_id:
+        if all(key.id != key_id for key in keys):
+            raise CliError(f"{user} has no access key {masked(key_id)}; check the id")
+        return key_id
+    active = [key.id for key in keys if key.active]
+    if len(active) != 1:
+        raise CliError(
+            f"{user} has {len(active) or 'no'} active access keys; name the exposed one with "
+            "--access-key-id"
+        )
+    return active[0]
+
+
+def report_beginning(run: Run, prefix: str, *, as_json: bool) -> int:
+    """Wait until a start has been accepted or refused; return the exit status.
+
+    What takes hours then goes on by itself; a refusal comes within seconds, and is worth them.
+    """
+    if not as_json:
+        print(f"started {run.arn}", flush=True)
+    try:
+        seen = watch.follow(
+            lambda so_far: watch.Seen(runs.fetch(so_far), watch.clock()),
+            run,
+            watch.Quiet(),
+            until=lambda found: not found.running or _is_under_way(found),
+        )
+    except KeyboardInterrupt:
+        output.note(f"left; the execution goes on. See it: keyturn watch {run.arn}")
+        return 130
+    now = seen.run
+    if as_json:
+        output.print_json(watch.as_json(seen))
+    elif now.running:
+        print(f"{now.why or 'under way'}\nFollow it: keyturn watch {now.user_name}")
+    else:
+        print(f"{now.outcome}: {now.reason}")
+    return 0 if now.running or now.status == "SUCCEEDED" else 1
+
+
+def _is_under_way(run: Run) -> bool:
+    return run.here is not None and run.here.state not in _CHECKING
+
+
+def find_run(stack: Stack, subject: str) -> Run:
+    """Return the run of an execution's ARN, or the one that works (or last worked) on a user.
+
+    Raises:
+        CliError: nothing was ever started for this user.
+    """
+    if subject.startswith("arn:"):
+        if ":execution:" not in subject:
+            raise CliError(f"{subject} is not the ARN of an execution")
+        return Run(subject)
+    person = people.look(subject, stack)
+    arn = person.execution_arn or person.last_execution_arn
+    if arn is None:
+        raise CliError(
+            f"no execution has worked on {subject} yet; start one: keyturn rotate {subject}"
+        )
+    if person.execution_arn is None:
+        output.note(f"nothing is running for {subject}; this is the last execution")
+    return Run(arn)

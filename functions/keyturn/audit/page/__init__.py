@@ -1,0 +1,164 @@
+"""The audit as one HTML page: no outside resource, readable without its script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from keyturn.audit.model import Finding, KeyRecord
+from keyturn.audit.page import lists, overview
+from keyturn.audit.page.figures import Figures, figures_of
+from keyturn.audit.page.markup import number, text
+
+T = TypeVar("T")
+
+
+def render(
+    summary: Mapping[str, Any],
+    findings: Iterable[Finding],
+    keys: Iterable[KeyRecord],
+    *,
+    findings_total: int,
+    keys_total: int,
+    generated_at: datetime,
+) -> Iterator[str]:
+    """The page in pieces, in order.
+
+    `summary` is `Report.summary()`. `findings` and `keys` come worst first and are read once, a row
+    at a time; where the totals are larger than what they gave, the page says so.
+    """
+    figures = figures_of(summary)
+    several = len(figures.accounts) > 1
+    yield from _head(figures, generated_at)
+    yield from overview.header(figures, generated_at)
+    yield "<main>"
+    yield from overview.tiles(figures)
+    yield from overview.not_judged(figures)
+    yield '<div class="two">'
+    yield from overview.ages(figures)
+    yield from overview.rules(figures)
+    yield "</div>"
+    yield from overview.study(figures)
+    if several:
+        yield from overview.accounts(figures)
+    yield from _findings(figures, findings, findings_total)
+    yield from _keys(figures, keys, keys_total)
+    yield "</main>"
+    yield from _footer(figures)
+    yield "</body></html>\n"
+
+
+def _head(figures: Figures, generated_at: datetime) -> Iterator[str]:
+    several = len(figures.accounts) > 1
+    style = _static("page.css") + "".join(
+        _labels(name, columns)
+        for name, columns in [
+            ("accounts", overview.ACCOUNT_COLUMNS),
+            ("findings", lists.finding_columns(with_account=several)),
+            ("keys", lists.key_columns(with_account=several)),
+        ]
+    )
+    script = _static("page.js")
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">'
+    yield f"<title>Credential audit of {text(overview.title(figures).lower())}, "
+    yield f"{generated_at:%Y-%m-%d}</title><style>{style}</style><script>{script}</script>"
+    yield "</head><body>"
+
+
+@cache
+def _static(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(inline: str) -> str:
+    """What a Content-Security-Policy calls an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
+
+
+def _labels(name: str, columns: Iterable[lists.Column]) -> str:
+    """On a phone every cell has its column's name before it."""
+    return "".join(
+        f'#{name}-table td:nth-child({place})::before{{--label:"{heading}"}}'
+        for place, (_, heading, _) in enumerate(columns, 1)
+    )
+
+
+def _findings(figures: Figures, findings: Iterable[Finding], total: int) -> Iterator[str]:
+    several = len(figures.accounts) > 1
+    yield '<section id="findings"><h2>Findings and what to do next</h2>'
+    yield "<p>Keyturn rotates the keys of managed users. Everything else is for a person to do: the"
+    yield " audit deletes and disables nothing.</p>"
+    counting = Counting(findings)
+    choices = [
+        ("rule", "Rule", lists.rule_choices(figures.by_rule)),
+        ("severity", "Severity", lists.SEVERITY),
+        ("status", "Status", lists.STATUS),
+        ("managed", "Managed", lists.MANAGED),
+        *([("account", "Account", _accounts(figures))] if several else []),
+    ]
+    yield from lists.filters("findings", choices)
+    yield from lists.findings_table(counting, with_account=several)
+    yield from _rest(counting.count, total, "findings", "findings.csv")
+    yield "</section>"
+
+
+def _keys(figures: Figures, keys: Iterable[KeyRecord], total: int) -> Iterator[str]:
+    several = len(figures.accounts) > 1
+    yield '<section id="keys"><h2>Long-term keys: need they exist at all?</h2>'
+    yield "<p>The safest key is the one that is not there.</p>"
+    counting = Counting(keys)
+    choices = [
+        ("need", "Need it exist?", lists.NEED),
+        ("state", "State", lists.STATE),
+        ("managed", "Managed", lists.MANAGED),
+        *([("account", "Account", _accounts(figures))] if several else []),
+    ]
+    yield from lists.filters("keys", choices)
+    yield from lists.keys_table(counting, with_account=several)
+    yield from _rest(counting.count, total, "keys", "keys.csv")
+    yield "</section>"
+
+
+def _accounts(figures: Figures) -> list[tuple[str, str]]:
+    return [(account.account_id, account.account_id) for account in figures.accounts]
+
+
+class Counting(Iterator[T]):
+    """Passes things on and counts them."""
+
+    def __init__(self, things: Iterable[T]) -> None:
+        self._things = iter(things)
+        self.count = 0
+
+    def __next__(self) -> T:
+        thing = next(self._things)
+        self.count += 1
+        return thing
+
+
+def _rest(shown: int, total: int, what: str, file: str) -> Iterator[str]:
+    """Says what the page leaves out, so that a short list is never taken for the whole."""
+    if not total:
+        yield f'<p class="note">There are no {what}.</p>'
+    elif total > shown:
+        yield f'<p class="note">This page has {number(shown)} of {number(total)} {what}, '
+        yield f"the worst first. All of them are in report.json and {file}, beside this page.</p>"
+
+
+def _footer(figures: Figures) -> Iterator[str]:
+    yield f"<footer><p>Judged with keys rotated within {figures.max_key_age_days} days and "
+    yield f"credentials unused for {figures.unused_after_days} days or more; ages at the moment of "
+    yield "the credential report. Each finding names the rules that it comes from.</p>"
+    yield "<p>This file loads nothing from anywhere.</p></footer>"

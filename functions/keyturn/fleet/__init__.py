@@ -1,0 +1,1 @@
+"""The fleet run: audit the account, choose who is due, start the rotations, gather how they end."""

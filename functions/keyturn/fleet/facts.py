@@ -1,0 +1,139 @@
+"""What the fleet run knows of the users: from the credential report and the list of secrets."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from keyturn.audit.model import SecretFacts
+from keyturn.request import is_user_name
+from keyturn.rotation import iso
+from keyturn.world import Label, SecretState, Tag
+
+
+@dataclass(frozen=True)
+class FleetUser:
+    """A user of the account. `active_keys` are the creation times of the active keys.
+
+    `created_at` is None when the report holds no date there.
+    """
+
+    name: str
+    arn: str
+    created_at: datetime | None
+    active_keys: tuple[datetime, ...]
+    unclear_keys: bool = False
+    """Whether an active key has no readable creation date."""
+    managed: bool = False
+    in_flight: bool = False
+    last_result: str | None = None
+    last_result_at: datetime | None = None
+
+    @property
+    def oldest_key(self) -> datetime | None:
+        """When the oldest active key was created; None without an active key."""
+        return min(self.active_keys, default=None)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "userName": self.name,
+            "arn": self.arn,
+            "createdAt": _text(self.created_at),
+            "activeKeys": [iso(at) for at in self.active_keys],
+            "unclearKeys": self.unclear_keys,
+            "managed": self.managed,
+            "inFlight": self.in_flight,
+            "lastResult": self.last_result,
+            "lastResultAt": _text(self.last_result_at),
+        }
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> FleetUser:
+        """Read what `dump` wrote."""
+        return cls(
+            name=data["userName"],
+            arn=data["arn"],
+            created_at=moment(data["createdAt"]),
+            active_keys=tuple(at for at in map(moment, data["activeKeys"]) if at),
+            unclear_keys=data["unclearKeys"],
+            managed=data["managed"],
+            in_flight=data["inFlight"],
+            last_result=data["lastResult"],
+            last_result_at=moment(data["lastResultAt"]),
+        )
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return an ISO 8601 time, or None for anything else (`N/A`, `no_information`)."""
+    try:
+        at = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def secret_facts(listed: Iterable[SecretState], prefix: str) -> dict[str, SecretFacts]:
+    """Return the facts of the machine users' secrets, by user name.
+
+    One whose name does not end in a user name, that another service owns or that is scheduled for
+    deletion, is not ours.
+    """
+    found = {}
+    for secret in listed:
+        user = secret.name.removeprefix(prefix)
+        ours = secret.name.startswith(prefix) and is_user_name(user)
+        if not ours or secret.owning_service or secret.scheduled_for_deletion:
+            continue
+        outcome, _, rest = secret.tags.get(Tag.LAST_RESULT, "").partition(" ")
+        found[user] = SecretFacts(
+            user_name=user,
+            secret_arn=secret.arn,
+            in_flight=Label.CLAIM in secret.labels,
+            last_result=outcome or None,
+            last_result_at=moment(rest.partition(" ")[0]),
+        )
+    return found
+
+
+def users_of(
+    lines: Iterable[str], secrets: Mapping[str, SecretFacts], user_path: str
+) -> list[FleetUser]:
+    """Return the users of a credential report that the audit has accepted.
+
+    Damaged rows are left out: the audit tells of them, and nobody is chosen by them. Managed is
+    who lies below the path and has a secret. IAM's tags cannot be had in a constant number of
+    calls; RotateKey looks at the tag, and the roles' policies enforce it.
+    """
+    return [
+        _user(row, secrets.get(row["user"]), user_path)
+        for row in csv.DictReader(lines)
+        if None not in row and None not in row.values() and ":user/" in row["arn"]
+    ]
+
+
+def _user(row: Mapping[str, str], secret: SecretFacts | None, user_path: str) -> FleetUser:
+    active = [
+        moment(row[f"access_key_{slot}_last_rotated"])
+        for slot in (1, 2)
+        if row[f"access_key_{slot}_active"].lower() == "true"
+    ]
+    below = row["arn"].partition(":user")[2].startswith(user_path)
+    return FleetUser(
+        name=row["user"],
+        arn=row["arn"],
+        created_at=moment(row["user_creation_time"]),
+        active_keys=tuple(at for at in active if at),
+        unclear_keys=None in active,
+        managed=below and secret is not None,
+        in_flight=secret is not None and secret.in_flight,
+        last_result=secret.last_result if secret else None,
+        last_result_at=secret.last_result_at if secret else None,
+    )
+
+
+def _text(at: datetime | None) -> str | None:
+    return iso(at) if at else None

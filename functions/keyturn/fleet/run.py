@@ -1,0 +1,82 @@
+"""One fleet run: its names in the report bucket, which its functions hand on through S3.
+
+What grows with the number of users never passes through the state machine, whose states hold at
+most 256 KiB: the functions leave it in the bucket under these keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from keyturn.identifiers import execution_mark
+from keyturn.rotation import iso
+
+# Who was tried when, over all runs: a rotation that is rejected leaves no trace on the secret.
+ATTEMPTS_KEY = "fleet/attempts.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An execution of RotateFleet."""
+
+    id: str
+    arn: str
+    started_at: datetime
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Run:
+        """Name the run of a context object (`$states.context`); a redrive keeps the name."""
+        execution = context["Execution"]
+        started_at = _moment(execution["StartTime"])
+        mark = execution_mark(execution["Id"], started_at)[:8]
+        return cls(f"{started_at:%Y%m%dT%H%M%SZ}-{mark}", execution["Id"], started_at)
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Run:
+        """Read what `dump` wrote."""
+        return cls(data["id"], data["arn"], _moment(data["startedAt"]))
+
+    def dump(self) -> dict[str, str]:
+        """Return the JSON form, which the states hand on."""
+        return {"id": self.id, "arn": self.arn, "startedAt": iso(self.started_at)}
+
+    @property
+    def account_id(self) -> str:
+        return self.arn.split(":")[4]
+
+    @property
+    def audit_prefix(self) -> str:
+        """Where the report of this run is."""
+        return f"audits/{self.account_id}/{self.started_at:%Y-%m-%d}/{self.id}/"
+
+    @property
+    def latest_prefix(self) -> str:
+        """Where the newest report of the account is."""
+        return f"audits/{self.account_id}/latest/"
+
+    @property
+    def facts_key(self) -> str:
+        return f"fleet/{self.id}/managed.json"
+
+    @property
+    def plan_key(self) -> str:
+        return f"fleet/{self.id}/plan.json"
+
+    @property
+    def result_key(self) -> str:
+        return f"fleet/{self.id}/result.json"
+
+    def batch_key(self, number: int) -> str:
+        """Who is rotated by a batch."""
+        return f"fleet/{self.id}/batches/{number}.json"
+
+    def outcomes_key(self, number: int) -> str:
+        """What is known of a batch's rotations."""
+        return f"fleet/{self.id}/outcomes/{number}.json"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

@@ -1,0 +1,166 @@
+"""keyturn audit: of downloaded reports, and of the account that the stack is in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from keyturn_cli.app import app
+from tests.cli.support import run
+from tests.support import Stack
+
+COLUMNS = (
+    "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,"
+    "password_next_rotation,mfa_active,access_key_1_active,access_key_1_last_rotated,"
+    "access_key_1_last_used_date,access_key_1_last_used_region,access_key_1_last_used_service,"
+    "access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,"
+    "access_key_2_last_used_region,access_key_2_last_used_service,cert_1_active,"
+    "cert_1_last_rotated,cert_2_active,cert_2_last_rotated"
+)
+NO_KEY_2 = "false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+
+
+def report(path: Path, account: str, *, created: str, used: str = "2026-11-19") -> Path:
+    """Write a report of an account with one machine user, whose key was made on a day."""
+    root = (
+        f"<root_account>,arn:aws:iam::{account}:root,2020-01-01T00:00:00+00:00,not_supported,"
+        f"no_information,not_supported,not_supported,true,false,N/A,N/A,N/A,N/A,{NO_KEY_2}"
+    )
+    user = (
+        f"ci,arn:aws:iam::{account}:user/ci,2020-01-01T00:00:00+00:00,false,N/A,N/A,N/A,false,"
+        f"true,{created}T00:00:00+00:00,{used}T00:00:00+00:00,us-east-1,s3,{NO_KEY_2}"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join((COLUMNS, root, user)) + "\n", encoding="utf-8")
+    return path
+
+
+def audit(*arguments: str | Path) -> Result:
+    words = ["audit", "--at", "2026-11-20", *(str(word) for word in arguments)]
+    return CliRunner().invoke(app, words, env={"AWS_REGION": "eu-west-1"})
+
+
+def test_reports_of_many_accounts_are_audited_together(tmp_path: Path) -> None:
+    old = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    fresh = report(tmp_path / "b.csv", "444455556666", created="2026-11-01")
+    done = audit("--report", old, fresh)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "2 accounts, 2 users, 2 active access keys" in done.stdout
+    assert "111122223333 ci: key-not-rotated" in done.stdout
+    assert "444455556666 ci: key-not-rotated" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("severity", "status"), [("critical", 0), ("HIGH", 0), ("MEDIUM", 1), ("low", 1)]
+)
+def test_the_exit_status_tells_of_findings_that_are_bad_enough(
+    tmp_path: Path, severity: str, status: int
+) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    done = audit("--report", path, "--fail-on", severity)
+    assert done.exit_code == status
+    assert (done.stderr == "keyturn: findings that are MEDIUM or worse: 1\n") == (
+        severity == "MEDIUM"
+    )
+
+
+def test_what_could_not_be_judged_fails_only_if_asked(tmp_path: Path) -> None:
+    """Without the account nobody knows the password policy; that is no pass, and no finding."""
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-11-01")
+    assert audit("--report", path, "--fail-on", "MEDIUM").exit_code == 0
+    done = audit("--report", path, "--fail-on", "MEDIUM", "--fail-on-unknown")
+    assert done.exit_code == 1
+    assert "password-policy (not judged)" in done.stdout
+
+
+def test_the_files_hold_the_same_findings(tmp_path: Path) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    out, page, table = tmp_path / "out", tmp_path / "report.html", tmp_path / "findings.csv"
+    done = audit("--report", path, "--out", out, "--html", page, "--csv", table, "--json")
+    printed = json.loads(done.stdout)
+    assert json.loads((out / "report.json").read_text()) == printed
+    assert {file.name for file in out.iterdir()} == {
+        "report.json", "findings.csv", "keys.csv", "report.html",
+    }  # fmt: skip
+    assert "key-not-rotated" in [finding["rule"] for finding in printed["findings"]]
+    assert len(table.read_text().splitlines()) == 1 + len(printed["findings"])
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_the_context_beside_a_report_says_who_is_managed_and_when_it_was_made(
+    tmp_path: Path,
+) -> None:
+    path = report(
+        tmp_path / "111122223333" / "r.csv",
+        "111122223333",
+        created="2026-07-01",
+        used="2026-07-01",
+    )
+    context = {
+        "format": "keyturn.audit.context/1",
+        "accountId": "111122223333",
+        "at": "2026-07-02T00:00:00+00:00",
+        "managedPath": "/",
+        "managed": [
+            {
+                "userName": "ci",
+                "secretArn": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ci-abcdef",
+                "inFlight": False,
+                "lastResult": None,
+                "lastResultAt": None,
+            }
+        ],
+        "passwordPolicy": None,
+    }
+    path.with_name("context.json").write_text(json.dumps(context))
+    printed = json.loads(audit("--report", path, "--json").stdout)
+    assert printed["totals"]["managedUsers"] == 1
+    assert [finding["rule"] for finding in printed["findings"]] == [
+        "root-password-rotation", "password-policy",
+    ]  # fmt: skip
+
+
+def test_thresholds_can_be_given(tmp_path: Path) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-11-01")
+    done = audit("--report", path, "--max-key-age-days", "10", "--fail-on", "MEDIUM")
+    assert done.exit_code == 1
+
+
+@pytest.mark.parametrize("content", [None, "", "no,report\n"])
+def test_a_report_that_is_none_is_one_line_and_no_file(tmp_path: Path, content: str | None) -> None:
+    path, page = tmp_path / "a.csv", tmp_path / "report.html"
+    if content is not None:
+        path.write_text(content)
+    done = audit("--report", path, "--html", page)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"keyturn: {path}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not page.exists()
+
+
+@pytest.mark.emulator
+@pytest.mark.xdist_group("cli")
+def test_the_account_is_audited_with_the_stacks_settings(stack: Stack) -> None:
+    user = stack.user()
+    done = run(stack, "audit", "--json", "--fail-on", "MEDIUM")
+    assert (done.returncode, done.stderr.count("that are MEDIUM or worse: ")) == (1, 1)
+    printed = json.loads(done.stdout)
+    old = [
+        finding
+        for finding in printed["findings"]
+        if (finding["user"], finding["rule"]) == (user.name, "key-not-rotated")
+    ]
+    assert [(finding["managed"], finding["ageDays"]) for finding in old] == [(True, 100)]
+
+
+@pytest.mark.emulator
+@pytest.mark.xdist_group("cli")
+def test_an_account_without_a_stack_is_audited_too_and_nobody_is_managed(stack: Stack) -> None:
+    stack.user()
+    done = run(stack, "audit", "--stack-name", "none")
+    assert done.returncode == 0
+    assert "there is no stack none in us-east-1" in done.stderr
+    assert "; 0 managed by Keyturn" in done.stdout

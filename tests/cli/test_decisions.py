@@ -1,0 +1,233 @@
+"""What plan, status, onboard and offboard make of facts: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from keyturn.decision import Ask, Step, decide
+from keyturn.settings import Durations, Settings
+from keyturn.world import Key, Label, SecretState
+from keyturn_cli import onboard, plan, status
+from keyturn_cli.errors import CliError
+from keyturn_cli.onboard import Facts, Given
+from keyturn_cli.people import LastResult, Person
+from keyturn_cli.runs import Run, Visit
+from keyturn_cli.stack import Stack
+from tests.unit.worlds import K1, K2, NOW, POLICY, key, ours, secret, world
+
+STACK = Stack("keyturn", {"SecretNamePrefix": "machine-user/", "ConsumerPolicyArn": "arn:policy"})
+SETTINGS = Settings(
+    secret_name_prefix="machine-user/",
+    managed_tag_key="keyturn:managed",
+    managed_tag_value="eu-west-1",
+    managed_user_path="/machines/",
+    durations=Durations(604_800, 93_600, 108_000, 3_600, 604_800, 300, 3_600, 86_400),
+    last_used_coarseness_seconds=900,
+    last_used_lag_seconds=14_400,
+    fence_seconds=120,
+    unused_after_days=90,
+)
+GIVEN = Given(K1, SecretStr("hush"))
+
+
+# --- plan -----------------------------------------------------------------------------------------
+
+
+def planned(one: Key, held: SecretState | None, *missing_alarms: str) -> plan.Plan:
+    seen = world(one, secret=held)
+    decision = decide(seen, Ask(), POLICY)
+    return plan.outlook(seen, decision, POLICY, missing_alarms=list(missing_alarms))
+
+
+def test_the_old_key_goes_when_it_was_quiet_for_the_period_and_all_lateness() -> None:
+    made = planned(key(K1, used_days_ago=0.5), secret(ours(K1)))
+    assert made.step is Step.ISSUE
+    quiet = timedelta(seconds=93_600 + 900 + 14_400)
+    assert made.earliest_deactivation == NOW - timedelta(days=0.5) + quiet
+    assert made.latest_end == NOW + timedelta(seconds=604_800 + 108_000)
+    assert "neither a health URL nor an alarm" in made.notes[-1]
+    assert not made.changes_nothing
+
+
+def test_a_key_that_is_quiet_already_may_go_at_once() -> None:
+    made = planned(key(K1, used_days_ago=20), secret(ours(K1)))
+    assert made.earliest_deactivation == NOW
+
+
+def test_an_adoption_is_warned_about() -> None:
+    made = planned(key(K1), None)
+    assert any("keyturn onboard --existing-secret-stdin" in note for note in made.notes)
+
+
+def test_an_alarm_that_does_not_exist_is_a_rejection_as_in_check_request() -> None:
+    made = planned(key(K1), secret(ours(K1)), "gone")
+    assert (made.step, made.changes_nothing) == (Step.REJECT, True)
+    assert "gone" in made.reason
+
+
+def test_a_skip_promises_no_dates() -> None:
+    made = planned(key(K1, days_old=0.1), secret(ours(K1)))
+    assert (made.step, made.earliest_deactivation, made.notes) == (Step.SKIP, None, ())
+
+
+def test_every_step_of_the_decision_table_has_words() -> None:
+    assert {*plan._STEPS} == {*Step}
+
+
+def test_a_plan_as_json_has_whole_ids_and_all_durations() -> None:
+    made = plan.as_json(planned(key(K1), secret(ours(K1))))
+    assert (made["oldAccessKeyId"], made["step"]) == (K1, "ISSUE")
+    assert made["timing"]["quietPeriodSeconds"] == 93_600
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+def test_a_row_at_rest() -> None:
+    row = status.Row("ci", (key(K1),), K1, LastResult("ROTATED", NOW - timedelta(days=3)))
+    assert status.summary(row, NOW) == (
+        "ci", "...1111 100 d", "2 h 24 min ago (s3)", "ROTATED 3 d ago", "at rest",
+    )  # fmt: skip
+
+
+def test_a_row_in_flight_tells_what_it_waits_for() -> None:
+    run = Run(
+        "arn",
+        path=(Visit("Wait For Consumers", "Wait", NOW, NOW),),
+        verdict="WAIT",
+        answered_by="Check Pickup",
+        why="no consumer has used the new key yet",
+    )
+    row = status.Row("ci", (key(K1), key(K2, active=False)), in_flight=True, run=run)
+    *_, last, going_on = status.summary(row, NOW)
+    assert last == "none yet"
+    assert going_on == "Wait For Consumers: no consumer has used the new key yet"
+    assert status.as_json(row)["waitsFor"] == "no consumer has used the new key yet"
+
+
+def test_a_dead_claim_and_a_foreign_claim_are_not_at_rest() -> None:
+    dead = status.Row("ci", in_flight=True, run=Run("arn", status="ABORTED"))
+    assert "ended ABORTED without deciding" in status.summary(dead, NOW)[-1]
+    assert status.summary(status.Row("ci", in_flight=True), NOW)[-1].startswith("claimed by")
+
+
+def test_what_could_not_be_found_out_is_said() -> None:
+    row = status.Row("ci", trouble="iam:ListAccessKeys: AccessDenied: no")
+    assert status.summary(row, NOW)[1] == "?"
+    assert "AccessDenied" in status.summary(row, NOW)[-1]
+
+
+@pytest.mark.parametrize(
+    ("tag", "outcome"),
+    [
+        ("ROTATED 2026-11-20T12:00:00.000Z " + "a" * 32, "ROTATED"),
+        ("ROTATED", None),
+        ("", None),
+        ("ROTATED yesterday", None),
+    ],
+)
+def test_the_last_result_is_read_from_our_own_record_only(tag: str, outcome: str | None) -> None:
+    read = LastResult.of({"keyturn:last-result": tag})
+    assert (read.outcome if read else None) == outcome
+
+
+def test_a_key_is_named_by_its_labels() -> None:
+    state = secret(ours(K2), backout=ours(K1), exposed=ours(K1))
+    person = Person("ci", NOW, (key(K1), key(K2)), state)
+    assert [person.role(one) for one in person.keys] == ["way back, exposed", "current"]
+
+
+# --- onboard and offboard -------------------------------------------------------------------------
+
+
+def facts(**given: object) -> Facts:
+    base = Facts(
+        user="ci",
+        arn="arn:aws:iam::123456789012:user/machines/ci",
+        path="/machines/",
+        tags={},
+        keys=(key(K1),),
+        console_password=False,
+        policy=False,
+        secret=None,
+    )
+    return replace(base, **given)  # type: ignore[arg-type]
+
+
+def kinds(given: Facts, key_given: Given | None = None) -> list[str]:
+    return [change.kind for change in onboard.onboarding(given, STACK, SETTINGS, key_given)]
+
+
+CARED_FOR: Mapping[str, str] = {"keyturn:managed": "eu-west-1"}
+
+
+def test_the_tag_which_lets_the_stack_in_comes_last() -> None:
+    assert kinds(facts(), GIVEN) == ["create", "store", "attach", "tag"]
+
+
+def test_what_is_done_already_is_not_done_again() -> None:
+    done = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
+    assert kinds(done) == []
+    assert kinds(done, GIVEN) == []
+    assert kinds(facts(tags=CARED_FOR, policy=True, secret=secret()), GIVEN) == ["store"]
+
+
+def labelled(state: SecretState, label: Label) -> SecretState:
+    return replace(state, labels={**state.labels, label.value: "intent-" + "a" * 32})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"user": "a,b"}, "no comma"),
+        ({"path": "/people/"}, "works below /machines/"),
+        ({"tags": {"keyturn:managed": "us-east-1"}}, "another stack manages"),
+        ({"secret": replace(secret(), scheduled_for_deletion=True)}, "restore it first"),
+        ({"secret": replace(secret(), rotation_enabled=True)}, "cancel-rotate-secret"),
+        ({"secret": replace(secret(), owning_service="rds")}, "belongs to rds"),
+        ({"secret": labelled(secret(), Label.CLAIM)}, "is being rotated"),
+        ({"secret": secret(ours(K2)), "keys": (key(K1), key(K2))}, "holds another active key"),
+    ],
+)
+def test_onboarding_is_refused_with_what_to_mend(given: dict[str, object], words: str) -> None:
+    with pytest.raises(CliError, match=words):
+        kinds(facts(**given), GIVEN)
+
+
+def test_a_dead_key_in_the_secret_gives_way_to_the_present_one() -> None:
+    stale = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K2)))
+    assert kinds(stale, GIVEN) == ["store"]
+
+
+def test_a_person_is_told_what_is_odd_before_saying_yes() -> None:
+    said = onboard.remarks(facts(console_password=True, keys=(key(K1), key(K2))), None)
+    assert [line.split(":")[0][:30] for line in said] == [
+        "ci has a console password",
+        "the secret does not hold the p",
+        "two keys are active, so there ",
+    ]
+    assert onboard.remarks(facts(secret=secret(ours(K1))), None) == []
+
+
+def test_offboarding_undoes_only_what_is_there() -> None:
+    def undone(given: Facts, days: int | None = None) -> list[str]:
+        changes = onboard.offboarding(given, STACK, SETTINGS, delete_secret_after_days=days)
+        return [change.kind for change in changes]
+
+    assert undone(facts()) == []
+    cared_for = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
+    assert undone(cared_for) == ["untag", "detach"]
+    assert undone(cared_for, 7) == ["untag", "detach", "delete"]
+    with pytest.raises(CliError, match="keyturn backout ci"):
+        undone(facts(secret=labelled(secret(), Label.CLAIM)))
+    with pytest.raises(CliError, match="another stack manages"):
+        undone(facts(tags={"keyturn:managed": "us-east-1"}))
+
+
+def test_a_given_key_does_not_print_itself() -> None:
+    assert "hush" not in repr(GIVEN)

@@ -1,0 +1,51 @@
+"""The pages that make claims name tests, files and rules that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from keyturn.audit.model import Rule
+
+ROOT = Path(__file__).parent.parent.parent
+THREATS = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+COMPLIANCE = (ROOT / "docs/compliance.md").read_text(encoding="utf-8")
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)*)`", THREATS)))
+
+
+def names_in(path: Path) -> set[str]:
+    """Every test of a file as pytest names it: `test_x` or `TestX::test_y`."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            found |= {
+                f"{node.name}::{inner.name}"
+                for inner in node.body
+                if isinstance(inner, ast.FunctionDef)
+            }
+    return found
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_a_test_that_the_threat_model_names_exists(named: str) -> None:
+    file, _, name = named.partition("::")
+    assert (ROOT / file).is_file()
+    assert not name or name in names_in(ROOT / file)
+
+
+def test_every_answer_of_the_threat_model_is_tied_to_a_test() -> None:
+    rows = [row for row in THREATS.splitlines() if row.startswith("| ") and "---" not in row]
+    answers = [row for row in rows if not row.startswith(("| they try", "| they look for"))]
+    assert len(answers) > 20
+    assert [row for row in answers if "`tests/" not in row.rsplit("|", 2)[1]] == []
+
+
+def test_the_compliance_page_names_every_rule_of_the_audit() -> None:
+    named = set(re.findall(r"`([a-z-]+)`", COMPLIANCE))
+    # The age of the root password and of people's passwords is in no control that is listed.
+    assert {rule.value for rule in Rule} - named == {"old-password", "root-password-rotation"}

@@ -1,0 +1,201 @@
+"""What the templates for many accounts promise: who may send what, and who may do what."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from keyturn import central, organization
+from keyturn.organization import Settings
+from tools import template
+
+FOLDER = template.ROOT / "organization"
+TEMPLATES = {path.stem: template.load(path) for path in sorted(FOLDER.glob("*.yaml"))}
+CENTRAL = TEMPLATES["template"]
+# Actions that know no resources.
+ON_EVERYTHING = {
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+    "organizations:ListAccounts",
+}
+
+
+def resources(name: str, kind: str) -> dict[str, dict[str, Any]]:
+    return {
+        logical: resource["Properties"]
+        for logical, resource in TEMPLATES[name]["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+def statements(name: str) -> Iterator[dict[str, Any]]:
+    """Every statement of every role and resource policy."""
+    for resource in TEMPLATES[name]["Resources"].values():
+        properties = resource["Properties"]
+        documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+        document = properties.get("PolicyDocument")
+        if isinstance(document, dict) and "Sub" in document:
+            document = json.loads(document["Sub"])
+        for found in [*documents, *([document] if document else [])]:
+            for statement in found["Statement"]:
+                yield statement["If"][1] if "If" in statement else statement
+        if "Statement" in properties:
+            yield properties["Statement"]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statement(name: str, sid: str) -> dict[str, Any]:
+    (found,) = (entry for entry in statements(name) if entry.get("Sid") == sid)
+    return found
+
+
+def test_the_templates_are_there() -> None:
+    assert set(TEMPLATES) == {"template", "code-bucket", "health-events"}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_nothing_is_allowed_by_a_wildcard(name: str) -> None:
+    for entry in statements(name):
+        if entry["Effect"] == "Deny":
+            continue
+        actions = listed(entry["Action"])
+        assert not [action for action in actions if "*" in action]
+        if "*" in listed(entry["Resource"]):
+            assert set(actions) <= ON_EVERYTHING
+        if entry.get("Principal") == "*":
+            condition = entry["Condition"]["StringEquals"]
+            assert condition["aws:PrincipalOrgID"] == {"Ref": "OrganizationId"}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_arn_names_the_partition_and_no_account_is_named(name: str) -> None:
+    path = FOLDER / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"arn:(?!\$\{)\S*", text) == []
+    assert re.findall(r"(?<!\d)\d{12}(?!\d)", text) == []
+
+
+@pytest.mark.parametrize("name", ["template", "code-bucket"])
+def test_buckets_are_closed_encrypted_and_versioned(name: str) -> None:
+    for bucket in resources(name, "AWS::S3::Bucket").values():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+        assert bucket["BucketEncryption"]
+        (rule,) = bucket["OwnershipControls"]["Rules"]
+        assert rule == {"ObjectOwnership": "BucketOwnerEnforced"}
+    (policy,) = resources(name, "AWS::S3::BucketPolicy").values()
+    denied = policy["PolicyDocument"]["Statement"][-1]
+    assert (denied["Effect"], denied["Action"]) == ("Deny", "s3:*")
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+@pytest.mark.parametrize("name", ["template", "code-bucket"])
+def test_the_organisation_has_to_be_named(name: str) -> None:
+    parameter = TEMPLATES[name]["Parameters"]["OrganizationId"]
+    assert "Default" not in parameter
+    assert re.fullmatch(parameter["AllowedPattern"], "o-a1b2c3d4e5")
+    for wrong in ("", "*", "o-*", "r-a1b2", "o-SHORT", "o-a1b2c3d4e5*"):
+        assert not re.fullmatch(parameter["AllowedPattern"], wrong), wrong
+
+
+def test_an_account_may_only_put_objects_under_its_own_number() -> None:
+    entry = statement("template", "EveryAccountWritesItsOwn")
+    assert entry["Action"] == "s3:PutObject"
+    assert entry["Resource"] == {"Sub": "${ReportBucket.Arn}/accounts/${!aws:PrincipalAccount}/*"}
+    assert central.PREFIX == "accounts/"
+
+
+def test_an_account_may_only_send_events_of_keyturn() -> None:
+    (properties,) = resources("template", "AWS::Events::EventBusPolicy").values()
+    condition = properties["Statement"]["Condition"]
+    assert condition["ForAllValues:StringEquals"] == {"events:source": "keyturn"}
+    assert condition["Null"] == {"events:source": "false"}
+
+
+def test_the_collecting_account_can_touch_no_key() -> None:
+    actions = {
+        action
+        for entry in statements("template")
+        if entry["Effect"] == "Allow"
+        for action in listed(entry["Action"])
+    }
+    assert not [action for action in actions if action.startswith(("iam:", "secretsmanager:"))]
+    assert "sts:AssumeRole" not in actions
+
+
+def test_the_report_is_written_where_no_account_can_write() -> None:
+    entry = statement("template", "WriteTheReport")
+    assert entry["Resource"] == {"Sub": f"${{ReportBucket.Arn}}/{organization.PREFIX}*"}
+
+
+def test_the_function_can_read_its_settings_from_the_environment() -> None:
+    (function,) = resources("template", "AWS::Serverless::Function").values()
+    variables = {
+        name: value
+        if isinstance(value, str)
+        else str(CENTRAL["Parameters"].get(value["Ref"], {"Default": "x"})["Default"])
+        for name, value in function["Environment"]["Variables"].items()
+    }
+    settings = Settings.from_env(variables)
+    assert (settings.thresholds.max_key_age_days, settings.list_accounts) == (90, False)
+    assert function["Handler"] == "keyturn.handlers.audit_organization.handler"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_parameter_is_described_and_bounded(name: str) -> None:
+    for parameter, spec in TEMPLATES[name]["Parameters"].items():
+        assert spec["Description"].strip(), parameter
+        assert "AllowedValues" in spec or "ConstraintDescription" in spec, parameter
+        if "AllowedPattern" in spec and "Default" in spec:
+            assert re.fullmatch(spec["AllowedPattern"], spec["Default"]), parameter
+
+
+def test_every_parameter_of_the_collecting_account_is_shown_in_a_group() -> None:
+    groups = CENTRAL["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(shown) == sorted(CENTRAL["Parameters"])
+
+
+def test_the_outputs_are_what_the_accounts_stacks_want() -> None:
+    assert set(CENTRAL["Outputs"]) == {
+        "CentralEventBusArn",
+        "CentralReportBucketName",
+        "NotificationTopicArn",
+        "EventLogGroupName",
+        "AuditOrganizationFunctionName",
+    }
+    wanted = template.load()["Parameters"]
+    assert {"CentralEventBusArn", "CentralReportBucketName"} <= set(wanted)
+
+
+def test_health_events_are_not_forwarded_in_a_circle() -> None:
+    pattern = TEMPLATES["health-events"]["Parameters"]["TargetRegion"]["AllowedPattern"]
+    for region in ("eu-west-1", "us-gov-west-1", "ap-southeast-2"):
+        assert re.fullmatch(pattern, region)
+    for wrong in ("us-east-1", "", "eu", "eu-west-*"):
+        assert not re.fullmatch(pattern, wrong)
+
+
+def test_the_stack_listens_to_exactly_what_is_forwarded() -> None:
+    (rule,) = resources("health-events", "AWS::Events::Rule").values()
+    listening = [
+        found["Properties"]["Pattern"]
+        for function in template.load()["Resources"].values()
+        for found in function["Properties"].get("Events", {}).values()
+        if isinstance(found, dict) and found.get("Type") == "EventBridgeRule"
+    ]
+    assert rule["EventPattern"] in listening
+
+
+def test_every_target_of_a_rule_keeps_what_it_cannot_deliver() -> None:
+    for name in ("template", "health-events"):
+        for rule in resources(name, "AWS::Events::Rule").values():
+            for target in rule["Targets"]:
+                assert target["DeadLetterConfig"]["Arn"] == {"GetAtt": "UndeliveredQueue.Arn"}
