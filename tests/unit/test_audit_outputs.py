@@ -12,9 +12,10 @@ import pytest
 
 from keyturn.audit import outputs
 from keyturn.audit.model import AccountSource, Finding, KeyRecord, Thresholds
-from keyturn.audit.outputs import FINDING_COLUMNS, KEY_COLUMNS, Files
+from keyturn.audit.outputs import Files
 from keyturn.audit.report import Report
 from keyturn.audit.run import audit
+from keyturn.audit.texts import FINDING_COLUMNS, KEY_COLUMNS
 from tests.unit.credential_reports import NOW, Kept, ago, key, lines, password, root, user
 
 LEGAL = "ABCxyz019_+=,.@-"
