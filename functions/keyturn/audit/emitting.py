@@ -45,6 +45,8 @@ class Template:
     """Split at the user."""
     for_rotation: bool
     """Whether the user goes in as the input of a rotation rather than as a command's option."""
+    about_cells: bool
+    """Whether the detail says which cells do not tell, so that no two rows share it."""
     forms: list[Form] = field(default_factory=list, compare=False)
     """Of rows with plain cells: one, once it was asked for."""
 
@@ -151,6 +153,7 @@ def template(hit: Hit, managed: bool, calendar: Calendar) -> Template:
         hit.detail.split("{age}"),
         hit.next.split(_INPUT if for_rotation else _USER),
         for_rotation,
+        hit.status is Status.UNKNOWN and not hit.detail,
     )
 
 
@@ -175,7 +178,7 @@ def age_of(made: Template, cells: tuple[str, ...], at: datetime) -> int | None:
 
 def finding(made: Template, row: Row, calendar: Calendar) -> Finding:
     """Fill in a row's values."""
-    if made.hit.status is Status.UNKNOWN and not made.hit.detail:
+    if made.about_cells:
         return _filled(made, row, None, _blame(made, row, calendar))
     age = age_of(made, row.cells, calendar.at)
     return _filled(made, row, age, str(age).join(made.detail))
@@ -224,10 +227,12 @@ def key_record(made: KeyTemplate, row: Row, calendar: Calendar) -> KeyRecord:
     return _filled_key(
         made,
         row,
-        created if moment else None,
-        None if used in NO_DATES or parsed(used) is None else used,
-        None if service in NO_DATES else service,
-        None if region in NO_DATES else region,
+        (
+            created if moment else None,
+            None if used in NO_DATES or parsed(used) is None else used,
+            None if service in NO_DATES else service,
+            None if region in NO_DATES else region,
+        ),
         max(0, (calendar.at - moment).days) if moment else None,
     )
 
@@ -242,10 +247,12 @@ def key_form(made: KeyTemplate, account_id: str, without: tuple[bool, bool, bool
                 _filled_key(
                     made,
                     Row(MARKED_CELLS, account_id, 0),
-                    MARKED_CELLS[made.created],
-                    None if no_use else MARKED_CELLS[made.used],
-                    None if no_service else MARKED_CELLS[made.service],
-                    None if no_region else MARKED_CELLS[made.region],
+                    (
+                        MARKED_CELLS[made.created],
+                        None if no_use else MARKED_CELLS[made.used],
+                        None if no_service else MARKED_CELLS[made.service],
+                        None if no_region else MARKED_CELLS[made.region],
+                    ),
                     MARKED_AGE,
                 )
             )
@@ -254,14 +261,10 @@ def key_form(made: KeyTemplate, account_id: str, without: tuple[bool, bool, bool
 
 
 def _filled_key(
-    made: KeyTemplate,
-    row: Row,
-    created: str | None,
-    used: str | None,
-    service: str | None,
-    region: str | None,
-    age: int | None,
+    made: KeyTemplate, row: Row, told: tuple[str | None, ...], age: int | None
 ) -> KeyRecord:
+    """`told` are the key's creation, use, service and Region."""
+    created, used, service, region = told
     return KeyRecord(
         row.account_id,
         row.cells[0],

@@ -17,7 +17,6 @@ from typing import IO, Any
 from keyturn.audit.columns import NO_DATES
 from keyturn.audit.dates import Calendar, parsed
 from keyturn.audit.emitting import (
-    KeyTemplate,
     Plan,
     Row,
     age_of,
@@ -32,6 +31,7 @@ from keyturn.audit.texts import (
     AGE,
     FINDING_COLUMNS,
     KEY_COLUMNS,
+    Form,
     Texts,
     finding_texts,
     key_texts,
@@ -40,8 +40,8 @@ from keyturn.audit.texts import (
 
 MOST_ON_THE_PAGE = 5_000
 _BUFFER = 1 << 20
-_TOGETHER = 512
-"""How many records are put together before they are written."""
+_TOGETHER = 2_000
+"""How many parts of texts are joined before they are written: about a hundred records."""
 
 
 class Files:
@@ -75,44 +75,36 @@ class Files:
 
         Only what may be on the page is made into a record.
         """
-        if not plain(row.cells):
-            for key in plan.keys:
-                self.key(key_record(key, row, calendar))
-            for hit in plan.hits:
-                self.finding(finding(hit, row, calendar))
-            return
-        values: list[object] = [*row.cells, None]
+        cells = row.cells
+        is_plain = plain(cells)
+        values = [*cells, ""]
         for key in plan.keys:
-            self._plain_key(key, row, calendar, values)
+            used = cells[key.used]
+            created = parsed(cells[key.created]) if is_plain else None
+            never_used = used in NO_DATES
+            if created is None or not (never_used or parsed(used)):
+                self.key(key_record(key, row, calendar))
+                continue
+            days = (calendar.at - created).days
+            age = days if days > 0 else 0
+            values[AGE] = str(age)
+            without = (never_used, cells[key.service] in NO_DATES, cells[key.region] in NO_DATES)
+            self._keys.fill(
+                key.forms.get(without) or key_form(key, row.account_id, without), values
+            )
+            score = _STEP + age if key.active else age
+            if score > self._worst_keys.least:
+                self._worst_keys.add(score, key_record(key, row, calendar))
         for hit in plan.hits:
-            if hit.hit.status is Status.UNKNOWN:  # its words depend on what the cells hold
+            if not is_plain or hit.about_cells:
                 self.finding(finding(hit, row, calendar))
                 continue
-            values[AGE] = age = age_of(hit, row.cells, calendar.at)
-            self._findings.add(form(hit, row.account_id).filled(values))
-            score = _finding_score(Status.FINDING, hit.hit.severity, age)
+            days_old = age_of(hit, cells, calendar.at)
+            values[AGE] = str(days_old)
+            self._findings.fill(hit.forms[0] if hit.forms else form(hit, row.account_id), values)
+            score = _SEVERITY_SCORE[hit.hit.severity] + (days_old or 0)
             if score > self._worst_findings.least:
                 self._worst_findings.add(score, finding(hit, row, calendar))
-
-    def _plain_key(
-        self, made: KeyTemplate, row: Row, calendar: Calendar, values: list[object]
-    ) -> None:
-        cells = row.cells
-        used = cells[made.used]
-        without = (
-            used in NO_DATES,
-            cells[made.service] in NO_DATES,
-            cells[made.region] in NO_DATES,
-        )
-        created = parsed(cells[made.created])
-        if created is None or not (without[0] or parsed(used)):
-            self.key(key_record(made, row, calendar))
-            return
-        values[AGE] = age = max(0, (calendar.at - created).days)
-        self._keys.add(key_form(made, row.account_id, without).filled(values))
-        score = _key_score(made.active, age)
-        if score > self._worst_keys.least:
-            self._worst_keys.add(score, key_record(made, row, calendar))
 
     def write(self, report: Report, page: bool = True) -> dict[str, Path]:
         """Finish the files and return them by name; `page` adds the page for people to look at.
@@ -175,23 +167,31 @@ class _Spool:
         self._csv = _text_file(self.csv_path)
         self._json = _text_file(self.json_path)
         self._csv.write(",".join(columns) + "\r\n")
-        self._csv_waiting: list[str] = []
-        self._json_waiting: list[str] = []
+        self._csv_parts: list[str] = []
+        self._json_parts: list[str] = []
+        self._begun = False
 
     def add(self, texts: Texts) -> None:
-        self._json_waiting.append(texts.json)
-        self._csv_waiting.append(texts.csv)
-        if len(self._csv_waiting) >= _TOGETHER:
+        self._json_parts.append(texts.json)
+        self._csv_parts.append(texts.csv)
+        self.count += 1
+        if len(self._json_parts) >= _TOGETHER:
+            self._flush()
+
+    def fill(self, form: Form, values: list[str]) -> None:
+        form.fill(values, self._json_parts, self._csv_parts)
+        self.count += 1
+        if len(self._json_parts) >= _TOGETHER:
             self._flush()
 
     def _flush(self) -> None:
-        if self._csv_waiting:
-            self._json.write("\n" if not self.count else ",\n")
-            self._json.write(",\n".join(self._json_waiting))
-            self._csv.write("".join(self._csv_waiting))
-            self.count += len(self._csv_waiting)
-            self._json_waiting.clear()
-            self._csv_waiting.clear()
+        as_json = "".join(self._json_parts)
+        # The first record has no comma before it.
+        self._json.write(as_json if self._begun else as_json[1:])
+        self._csv.write("".join(self._csv_parts))
+        self._begun = True
+        self._json_parts.clear()
+        self._csv_parts.clear()
 
     def close(self) -> None:
         self._flush()

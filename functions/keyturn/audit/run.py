@@ -179,11 +179,12 @@ class _Account:
         plans, managed, silent = self.plans, self.managed, self.sink is None
         cuts, boolean = self.calendar.cuts, _BOOLEANS
         no_dates, parse, rank = NO_DATES, datetime.fromisoformat, bisect_right
-        previous, oldest = "", self.calendar.future
+        previous, oldest, user_arns = "", self.calendar.future, self.user_arns
         for read in rows:
             row: list[str] = read
-            if len(row) != width or not row[arn_at].startswith(self.user_arns):
+            if len(row) != width or not row[arn_at].startswith(user_arns):
                 row = self._closer_look(row)
+                user_arns = self.user_arns
                 if not row:
                     continue
             (
