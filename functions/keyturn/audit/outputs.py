@@ -39,7 +39,7 @@ from keyturn.audit.texts import (
 )
 
 MOST_ON_THE_PAGE = 5_000
-_BUFFER = 1 << 20
+_BUFFER = 1 << 16
 _TOGETHER = 2_000
 """How many parts of texts are joined before they are written: about a hundred records."""
 
