@@ -51,8 +51,12 @@ class Files:
         """The directory is made; files of an earlier audit in it are overwritten."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self._findings = _Spool(directory / "findings", FINDING_COLUMNS)
-        self._keys = _Spool(directory / "keys", KEY_COLUMNS)
+        self._whole = directory / "report.json"
+        # The findings, most of it all, are written where they stay.
+        self._findings = _Spool(
+            directory / "findings.csv", FINDING_COLUMNS, self._whole, '{\n  "findings": ['
+        )
+        self._keys = _Spool(directory / "keys.csv", KEY_COLUMNS, directory / "keys.json.part", "")
         self._worst_findings = _Worst(MOST_ON_THE_PAGE)
         self._worst_keys = _Worst(MOST_ON_THE_PAGE)
 
@@ -136,18 +140,16 @@ class Files:
         self._keys.close()
 
     def _join(self, summary: dict[str, Any]) -> Path:
-        """Write one JSON object: the summary, then findings and keys, a line each."""
-        path = self.directory / "report.json"
-        with path.open("wb", buffering=_BUFFER) as whole:
-            whole.write(json.dumps(summary, indent=2).removesuffix("\n}").encode())
-            for name, spool in (("findings", self._findings), ("keys", self._keys)):
-                whole.write(f',\n  "{name}": ['.encode())
-                with spool.json_path.open("rb") as lines:
-                    shutil.copyfileobj(lines, whole, _BUFFER)
-                whole.write(b"\n  ]")
-                spool.json_path.unlink()
-            whole.write(b"\n}\n")
-        return path
+        """Make one JSON object: after the findings the keys, a line each, and the summary."""
+        with self._whole.open("ab", buffering=_BUFFER) as whole:
+            whole.write(b'\n  ],\n  "keys": [')
+            with self._keys.json_path.open("rb") as lines:
+                shutil.copyfileobj(lines, whole, _BUFFER)
+            self._keys.json_path.unlink()
+            whole.write(b"\n  ],")
+            whole.write(json.dumps(summary, indent=2).removeprefix("{").encode())
+            whole.write(b"\n")
+        return self._whole
 
     def _page(self, report: Report, summary: dict[str, Any]) -> Path:
         from keyturn.audit.page import render  # noqa: PLC0415 - only who wants the page pays for it
@@ -170,15 +172,15 @@ class Files:
 
 
 class _Spool:
-    """Records on disk: a CSV file, and the lines of a JSON array that is joined later."""
+    """Records on disk: a CSV file, and the lines of a JSON array that is not closed yet."""
 
-    def __init__(self, base: Path, columns: Iterable[str]) -> None:
-        self.csv_path = base.with_suffix(".csv")
-        self.json_path = base.with_suffix(".json.part")
+    def __init__(self, csv: Path, columns: Iterable[str], json: Path, begins: str) -> None:
+        self.csv_path, self.json_path = csv, json
         self.count = 0
         self._csv = _text_file(self.csv_path)
         self._json = _text_file(self.json_path)
         self._csv.write(",".join(columns) + "\r\n")
+        self._json.write(begins)
         self._csv_parts: list[str] = []
         self._json_parts: list[str] = []
         self._begun = False
