@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,9 @@ def main() -> None:
 
         sys.exit(credentials.main(sys.argv[2:]))
     from keyturn_cli.app import app  # noqa: PLC0415 - for the same reason
+
+    # A shell that starts a command in the background has Ctrl-C ignored in it, for good.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     app(prog_name="keyturn")
 

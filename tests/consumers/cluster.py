@@ -152,6 +152,94 @@ class ExternalSecret(Manifest):
         return hours * 60 + minutes + seconds / 60
 
 
+class Labels(Manifest):
+    """Labels by which the Deployment finds its pods."""
+
+    matchLabels: dict[str, str]
+
+
+class Variable(Manifest):
+    """A variable of a container."""
+
+    name: str
+    value: str
+
+
+class Mount(Manifest):
+    """Where a volume is. Without `subPath`: such a file would never be replaced."""
+
+    name: str
+    mountPath: str
+    readOnly: Literal[True]
+
+
+class Container(Manifest):
+    """A container of the pod."""
+
+    name: str
+    image: str
+    command: list[str]
+    env: list[Variable]
+    volumeMounts: list[Mount]
+
+
+class SecretVolume(Manifest):
+    """A Kubernetes Secret as files."""
+
+    secretName: str
+    defaultMode: int
+
+
+class Volume(Manifest):
+    """A volume of the pod."""
+
+    name: str
+    secret: SecretVolume
+
+
+class PodSpec(Manifest):
+    """What a pod is made of."""
+
+    containers: list[Container]
+    volumes: list[Volume]
+    securityContext: dict[str, bool | int]
+
+
+class PodMetadata(Manifest):
+    """The labels of a pod."""
+
+    labels: dict[str, str]
+
+
+class PodTemplate(Manifest):
+    """A pod as the Deployment makes it."""
+
+    metadata: PodMetadata
+    spec: PodSpec
+
+
+class DeploymentSpec(Manifest):
+    """What a Deployment says."""
+
+    replicas: int
+    selector: Labels
+    template: PodTemplate
+
+
+class Deployment(Manifest):
+    """The program in its container."""
+
+    apiVersion: Literal["apps/v1"]
+    kind: Literal["Deployment"]
+    metadata: Metadata
+    spec: DeploymentSpec
+
+    @property
+    def pod(self) -> PodSpec:
+        """The pod's parts."""
+        return self.spec.template.spec
+
+
 def manifests(stack: Stack, user: MachineUser, file: str) -> list[dict[str, Any]]:
     """Return the objects of a file, filled in for a user."""
     return list(yaml.safe_load_all(filled(stack, user, f"{FOLDER}/{file}")))
@@ -163,31 +251,29 @@ class Cluster:
     def __init__(self, stack: Stack, user: MachineUser, mount: Path) -> None:
         account, store = manifests(stack, user, "secret-store.yaml")
         (external,) = manifests(stack, user, "external-secret.yaml")
-        (self.deployment,) = manifests(stack, user, "deployment.yaml")
+        (deployment,) = manifests(stack, user, "deployment.yaml")
         self._stack = stack
         self._account = ServiceAccount.model_validate(account)
         self._store = SecretStore.model_validate(store)
         self._external = ExternalSecret.model_validate(external)
+        self._pod = Deployment.model_validate(deployment).pod
         self._mount = mount
         self._secret: dict[str, str] = {}
         self._mounted: dict[str, str] = {}
         self._over = threading.Event()
         self.problem = ""
+        objects = (account, store, external, deployment)
+        assert len({one["metadata"]["namespace"] for one in objects}) == 1
         reads_from = self._external.spec.secretStoreRef.name
         assert reads_from == self._store.metadata.name
         reader = self._store.spec.provider.aws.auth.jwt.serviceAccountRef.name
         assert reader == self._account.metadata.name
-        (volume,) = self._pod["volumes"]
-        assert volume["secret"]["secretName"] == self._external.spec.target.name
-        self._mode = int(volume["secret"]["defaultMode"])
+        (volume,) = self._pod.volumes
+        assert volume.secret.secretName == self._external.spec.target.name
+        self._mode = volume.secret.defaultMode
         mount.mkdir()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
-
-    @property
-    def _pod(self) -> dict[str, Any]:
-        pod: dict[str, Any] = self.deployment["spec"]["template"]["spec"]
-        return pod
 
     @property
     def mounted(self) -> bool:
@@ -197,15 +283,13 @@ class Cluster:
 
     def container(self) -> tuple[list[str], dict[str, str]]:
         """Return the command and the variables of the Deployment's only container."""
-        (container,) = self._pod["containers"]
-        (mounted,) = container["volumeMounts"]
-        assert "subPath" not in mounted  # such a file is never replaced
-        python, script, *arguments = container["command"]
+        (container,) = self._pod.containers
+        (mounted,) = container.volumeMounts
+        python, script, *arguments = container.command
         assert python == "python"
-        place = mounted["mountPath"]
-        moved = [one.replace(place, str(self._mount)) for one in arguments]
+        moved = [one.replace(mounted.mountPath, str(self._mount)) for one in arguments]
         assert moved != arguments
-        variables = {one["name"]: one["value"] for one in container["env"]}
+        variables = {one.name: one.value for one in container.env}
         return [sys.executable, str(EXAMPLES / script), *moved], variables
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.consumers.programs import EXAMPLES, Report, environment
+from tests.consumers.programs import KEYTURN, Report, environment
 from tests.consumers.readers import add_reader_profile
 from tests.support import MachineUser, Stack
 
@@ -67,7 +67,7 @@ class Repeated:
 
     def on(self, access_key_id: str) -> bool:
         """Whether its last call was signed with this key."""
-        return self.report.key == access_key_id
+        return self.report.key == f"...{access_key_id[-4:]}"
 
     def ask_to_stop(self) -> None:
         """Let it end after its present work."""
@@ -102,17 +102,16 @@ class Repeated:
         calls = self._stack.aws.control.calls(
             since=began, principal=self._principal, action="sns:ListTopics"
         )
-        return calls[-1].access_key_id if calls else ""
+        return f"...{calls[-1].access_key_id[-4:]}" if calls else ""
 
 
 def aws_cli(stack: Stack, user: MachineUser, directory: Path) -> Repeated:
-    """The AWS CLI with a profile whose credential_process is the example, read by a reader."""
+    """The AWS CLI with a profile whose credential_process is `keyturn credentials`, by a reader."""
     config = directory / "config"
     add_reader_profile(stack, user, config)
     process = [
-        sys.executable,
-        str(EXAMPLES / "credential_process.py"),
-        *("--secret-name", user.secret_name),
+        *KEYTURN,
+        *("credentials", user.name),
         *("--key-file", str(directory / "key.json")),
         *("--reader-profile", "reader"),
     ]

@@ -211,7 +211,7 @@ class Start:
         return environment(self.aws, self._config)
 
 
-def environment(aws: LocalAws, config: Path) -> dict[str, str]:
+def environment(aws: Account, config: Path) -> dict[str, str]:
     """The emulator's address, and nothing of the person's or the administrator's identity."""
     mine: dict[str, Any] = {
         name: value for name, value in os.environ.items() if not name.startswith("AWS_")

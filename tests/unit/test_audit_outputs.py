@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from keyturn.audit import outputs
-from keyturn.audit.model import AccountSource, Finding, KeyRecord, Thresholds
-from keyturn.audit.outputs import FINDING_COLUMNS, KEY_COLUMNS, Files
+from keyturn.audit.model import AccountSource, Finding, KeyRecord, SecretFacts, Status, Thresholds
+from keyturn.audit.outputs import Files
 from keyturn.audit.report import Report
 from keyturn.audit.run import audit
+from keyturn.audit.texts import FINDING_COLUMNS, KEY_COLUMNS
 from tests.unit.credential_reports import NOW, Kept, ago, key, lines, password, root, user
 
 LEGAL = "ABCxyz019_+=,.@-"
@@ -128,6 +129,31 @@ def test_no_cell_begins_like_a_formula(written: tuple[dict[str, Path], Kept, Rep
                 assert not [text for text in row if text.startswith(tuple("=+-@\t\r"))]
 
 
+def test_rows_are_written_as_one_by_one(tmp_path: Path) -> None:
+    """Files fills in forms for whole rows; another sink's findings go through the writers."""
+    users = [
+        {**user(name, **key(1, created, used)), **password(used, created, "false"), **more}
+        for name in (*NASTY, "ci", "a%sb%", "zq01qz", "a|b", "", "o'b", "x y")
+        for created in (ago(91), ago(500, suffix="+00:00"), "N/A", "2026-01-01,03:04:05Z", "=1")
+        for used in (ago(3), ago(400), "N/A", "broken", "2026-01-01T00:00:00")
+        for more in ({}, {"access_key_1_last_used_region": "%d"}, key(2, ago(-0.5), "N/A", "false"))
+    ]
+    rows = [
+        {**row, "user": f"{row['user']}{number}", "arn": f"{row['arn']}{number}"}
+        for number, row in enumerate(users)
+    ]
+    managed = {"ci7": SecretFacts("ci7", "arn", True), **{
+        name: SecretFacts(name, "arn", False) for row in rows[::3] if (name := row["user"])
+    }}  # fmt: skip
+    written = []
+    for folder in ("rows", "one by one"):
+        files = Files(tmp_path / folder)
+        source = AccountSource(lines=lines(root(), *rows), at=NOW, managed=managed)
+        report = audit([source], Thresholds(), sink=files if folder == "rows" else Both(files))
+        written.append({name: path.read_bytes() for name, path in files.write(report).items()})
+    assert written[0] == written[1]
+
+
 def test_an_audit_without_findings_is_still_an_object(tmp_path: Path) -> None:
     files = Files(tmp_path / "new" / "folder")
     empty = audit([], Thresholds(), sink=files)
@@ -153,7 +179,9 @@ def test_the_page_gets_the_worst_findings_and_keys(
     report = audit([AccountSource(lines=lines(root(), *rows), at=NOW)], Thresholds(), sink=files)
     paths = files.write(report)
     assert paths["report.html"].read_text() == "<p>page</p>"
-    assert [one.user for one in given["findings"]] == ["u500", "u400", "u93"]
+    # What is UNKNOWN comes right after HIGH: it may be as bad.
+    assert [one.user for one in given["findings"]] == ["u500", "u400", "<root_account>"]
+    assert given["findings"][2].status is Status.UNKNOWN
     assert [one.user for one in given["keys"]] == ["u500", "u400", "u93"]
     assert given["findings_total"] == report.findings_total > 3
     assert given["keys_total"] == 5

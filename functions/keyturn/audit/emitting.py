@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from keyturn.audit.columns import NO_DATES, Cells
@@ -17,6 +19,7 @@ from keyturn.audit.model import Finding, KeyRecord, Need, Status, Thresholds
 from keyturn.audit.need import need
 from keyturn.audit.rules import NO, UNMANAGED, YES, Profile
 from keyturn.audit.sources import SEVERITIES, SOURCES, USER_RULES
+from keyturn.audit.texts import MARKED_AGE, MARKED_CELLS, Form, finding_texts, key_texts
 from keyturn.identifiers import masked_in
 
 _INDEX = {name: index for index, name in enumerate(Cells._fields)}
@@ -26,10 +29,12 @@ _NOTHING = 1_000_000
 """Greater than any rank."""
 
 
-class Template(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Template:
     """A hit, made ready for being filled in."""
 
     hit: Hit
+    managed: bool
     tier: str | None
     compliance: tuple[str, ...]
     columns: tuple[tuple[str, int], ...]
@@ -40,9 +45,14 @@ class Template(NamedTuple):
     """Split at the user."""
     for_rotation: bool
     """Whether the user goes in as the input of a rotation rather than as a command's option."""
+    about_cells: bool
+    """Whether the detail says which cells do not tell, so that no two rows share it."""
+    forms: list[Form] = field(default_factory=list, compare=False)
+    """Of rows with plain cells: one, once it was asked for."""
 
 
-class KeyTemplate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class KeyTemplate:
     """A key record, made ready for being filled in. The numbers are the cells' places."""
 
     slot: int
@@ -56,6 +66,8 @@ class KeyTemplate(NamedTuple):
     console: bool
     need: Need
     advice: str
+    forms: dict[tuple[bool, bool, bool], Form] = field(default_factory=dict, compare=False)
+    """By which of use, service and Region there is none of."""
 
 
 class Plan:
@@ -82,14 +94,14 @@ class Templates:
     def __init__(self, calendar: Calendar) -> None:
         """Nothing is made yet."""
         self.calendar = calendar
-        self._hits: dict[Hit, Template] = {}
+        self._hits: dict[tuple[Hit, bool], Template] = {}
         self._keys: dict[KeyTemplate, KeyTemplate] = {}
 
-    def hit(self, hit: Hit) -> Template:
+    def hit(self, hit: Hit, managed: bool) -> Template:
         """Return the template of a hit."""
-        made = self._hits.get(hit)
+        made = self._hits.get((hit, managed))
         if made is None:
-            made = self._hits[hit] = template(hit, self.calendar)
+            made = self._hits[hit, managed] = template(hit, managed, self.calendar)
         return made
 
     def key(self, key: KeyTemplate) -> KeyTemplate:
@@ -101,7 +113,8 @@ def plan_for(
     profile: Profile, calendar: Calendar, thresholds: Thresholds, templates: Templates
 ) -> Plan:
     """Judge a profile."""
-    hits = tuple([templates.hit(hit) for hit in judge(profile, calendar, thresholds)])
+    managed = profile.managed != UNMANAGED
+    hits = tuple([templates.hit(hit, managed) for hit in judge(profile, calendar, thresholds)])
     keys = []
     for key in profile.keys:
         if key.exists:
@@ -117,7 +130,7 @@ def plan_for(
                         _INDEX[f"{key.name}_last_used_region"],
                         _INDEX[f"{key.name}_last_used_service"],
                         calendar.tier(key.rotated),
-                        profile.managed != UNMANAGED,
+                        managed,
                         profile.console == YES,
                         kind,
                         advice,
@@ -127,11 +140,12 @@ def plan_for(
     return Plan(profile, hits, tuple(keys))
 
 
-def template(hit: Hit, calendar: Calendar) -> Template:
+def template(hit: Hit, managed: bool, calendar: Calendar) -> Template:
     """Make a hit ready for being filled in."""
     for_rotation = _INPUT in hit.next
     return Template(
         hit,
+        managed,
         calendar.tier(hit.rank) if hit.dated else None,
         SOURCES[hit.rule].compliance,
         tuple((name, _INDEX[name]) for name in hit.columns),
@@ -139,6 +153,7 @@ def template(hit: Hit, calendar: Calendar) -> Template:
         hit.detail.split("{age}"),
         hit.next.split(_INPUT if for_rotation else _USER),
         for_rotation,
+        hit.status is Status.UNKNOWN and not hit.detail,
     )
 
 
@@ -148,36 +163,51 @@ class Row(NamedTuple):
     cells: tuple[str, ...]
     account_id: str
     line: int
-    option: str = ""
-    """`user_option` of the user."""
 
 
-def finding(made: Template, row: Row, managed: bool, calendar: Calendar) -> Finding:
+def age_of(made: Template, cells: tuple[str, ...], at: datetime) -> int | None:
+    """Return the full days since the latest of the dates that a finding is about."""
+    if not made.dated:
+        return None
+    if len(made.dated) == 1:  # most are, and this is for every finding
+        age = (at - datetime.fromisoformat(cells[made.dated[0]])).days
+        return age if age > 0 else 0
+    moments = [moment for place in made.dated if (moment := parsed(cells[place]))]
+    return max(0, (at - max(moments)).days)
+
+
+def finding(made: Template, row: Row, calendar: Calendar) -> Finding:
     """Fill in a row's values."""
-    cells = row.cells
-    hit = made.hit
+    if made.about_cells:
+        return _filled(made, row, None, _blame(made, row, calendar))
+    age = age_of(made, row.cells, calendar.at)
+    return _filled(made, row, age, str(age).join(made.detail))
+
+
+def form(made: Template, account_id: str) -> Form:
+    """Return the form of a template that is not about broken cells."""
+    if not made.forms:
+        age = MARKED_AGE if made.dated else None
+        marked = Row(MARKED_CELLS, account_id, 0)
+        made.forms.append(
+            Form(finding_texts(_filled(made, marked, age, str(age).join(made.detail))))
+        )
+    return made.forms[0]
+
+
+def _filled(made: Template, row: Row, age: int | None, detail: str) -> Finding:
+    cells, hit = row.cells, made.hit
     user = cells[0]
-    age = None
-    if made.dated:
-        at = calendar.at
-        moments = [moment for place in made.dated if (moment := parsed(cells[place]))]
-        age = max(0, (at - max(moments)).days)
-        detail = str(age).join(made.detail)
-    elif hit.status is Status.UNKNOWN and not hit.detail:
-        detail = _blame(made, row, calendar)
-    else:
-        detail = hit.detail
-    parts = made.next
-    then = parts[0]
-    if len(parts) > 1:
-        then = (rotation_input(user) if made.for_rotation else row.option).join(parts)
+    then = made.next[0]
+    if len(made.next) > 1:
+        then = (rotation_input if made.for_rotation else user_option)(user).join(made.next)
     return Finding(
         hit.rule,
         hit.status,
         hit.severity,
         row.account_id,
         user,
-        managed,
+        made.managed,
         hit.credential,
         age,
         made.tier,
@@ -191,21 +221,62 @@ def finding(made: Template, row: Row, managed: bool, calendar: Calendar) -> Find
 def key_record(made: KeyTemplate, row: Row, calendar: Calendar) -> KeyRecord:
     """Fill in a row's values."""
     cells = row.cells
-    created = cells[made.created]
-    used, region, service = cells[made.used], cells[made.region], cells[made.service]
+    created, used = cells[made.created], cells[made.used]
+    region, service = cells[made.region], cells[made.service]
     moment = None if created in NO_DATES else parsed(created)
+    return _filled_key(
+        made,
+        row,
+        (
+            created if moment else None,
+            None if used in NO_DATES or parsed(used) is None else used,
+            None if service in NO_DATES else service,
+            None if region in NO_DATES else region,
+        ),
+        max(0, (calendar.at - moment).days) if moment else None,
+    )
+
+
+def key_form(made: KeyTemplate, account_id: str, without: tuple[bool, bool, bool]) -> Form:
+    """Return the form of keys with a date; `without` tells where use, service, Region are not."""
+    found = made.forms.get(without)
+    if found is None:
+        no_use, no_service, no_region = without
+        found = made.forms[without] = Form(
+            key_texts(
+                _filled_key(
+                    made,
+                    Row(MARKED_CELLS, account_id, 0),
+                    (
+                        MARKED_CELLS[made.created],
+                        None if no_use else MARKED_CELLS[made.used],
+                        None if no_service else MARKED_CELLS[made.service],
+                        None if no_region else MARKED_CELLS[made.region],
+                    ),
+                    MARKED_AGE,
+                )
+            )
+        )
+    return found
+
+
+def _filled_key(
+    made: KeyTemplate, row: Row, told: tuple[str | None, ...], age: int | None
+) -> KeyRecord:
+    """`told` are the key's creation, use, service and Region."""
+    created, used, service, region = told
     return KeyRecord(
         row.account_id,
-        cells[0],
-        cells[1],
-        cells[2],
+        row.cells[0],
+        row.cells[1],
+        row.cells[2],
         made.slot,
         made.active,
-        created if moment else None,
-        None if used in NO_DATES or parsed(used) is None else used,
-        None if service in NO_DATES else service,
-        None if region in NO_DATES else region,
-        max(0, (calendar.at - moment).days) if moment else None,
+        created,
+        used,
+        service,
+        region,
+        age,
         made.tier,
         made.managed,
         made.console,

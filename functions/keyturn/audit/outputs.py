@@ -11,51 +11,37 @@ import shutil
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import count
-from json.encoder import encode_basestring_ascii as _json_text
 from pathlib import Path
 from typing import IO, Any
 
-from keyturn.audit.model import Finding, KeyRecord, Rule, Severity, Status
+from keyturn.audit.columns import NO_DATES
+from keyturn.audit.dates import Calendar, parsed
+from keyturn.audit.emitting import (
+    Plan,
+    Row,
+    age_of,
+    finding,
+    form,
+    key_form,
+    key_record,
+)
+from keyturn.audit.model import Finding, KeyRecord, Severity, Status
 from keyturn.audit.report import Report
+from keyturn.audit.texts import (
+    AGE,
+    FINDING_COLUMNS,
+    KEY_COLUMNS,
+    Form,
+    Texts,
+    finding_texts,
+    key_texts,
+    plain,
+)
 
 MOST_ON_THE_PAGE = 5_000
-FINDING_COLUMNS = (
-    "severity",
-    "status",
-    "rule",
-    "credential",
-    "tier",
-    "compliance",
-    "account_id",
-    "user",
-    "managed",
-    "age_days",
-    "dates",
-    "detail",
-    "next",
-)
-KEY_COLUMNS = (
-    "slot",
-    "active",
-    "tier",
-    "managed",
-    "console_password",
-    "need",
-    "advice",
-    "account_id",
-    "user",
-    "user_arn",
-    "user_created",
-    "created",
-    "last_used",
-    "last_used_service",
-    "last_used_region",
-    "age_days",
-)
-_FORMULA = "=+-@\t\r"
-_BUFFER = 1 << 20
-_TOGETHER = 512
-"""How many records are put together before they are written."""
+_BUFFER = 1 << 16
+_TOGETHER = 2_000
+"""How many parts of texts are joined before they are written: about a hundred records."""
 
 
 class Files:
@@ -65,8 +51,12 @@ class Files:
         """The directory is made; files of an earlier audit in it are overwritten."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self._findings = _Spool(directory / "findings", FINDING_COLUMNS)
-        self._keys = _Spool(directory / "keys", KEY_COLUMNS)
+        self._whole = directory / "report.json"
+        # The findings, most of it all, are written where they stay.
+        self._findings = _Spool(
+            directory / "findings.csv", FINDING_COLUMNS, self._whole, '{\n  "findings": ['
+        )
+        self._keys = _Spool(directory / "keys.csv", KEY_COLUMNS, directory / "keys.json.part", "")
         self._worst_findings = _Worst(MOST_ON_THE_PAGE)
         self._worst_keys = _Worst(MOST_ON_THE_PAGE)
 
@@ -80,19 +70,53 @@ class Files:
 
     def finding(self, finding: Finding) -> None:
         """Take a finding."""
-        self._findings.add(*_finding_texts(finding))
-        score = _SEVERITY_SCORE[finding.severity] + (finding.age_days or 0)
-        if finding.status is Status.UNKNOWN:
-            score -= _STEP // 2
+        self._findings.add(finding_texts(finding))
+        score = _finding_score(finding.status, finding.severity, finding.age_days)
         if score > self._worst_findings.least:
             self._worst_findings.add(score, finding)
 
     def key(self, key: KeyRecord) -> None:
         """Take an access key."""
-        self._keys.add(*_key_texts(key))
-        score = (key.age_days or 0) + (_STEP if key.active else 0)
+        self._keys.add(key_texts(key))
+        score = _key_score(key.active, key.age_days)
         if score > self._worst_keys.least:
             self._worst_keys.add(score, key)
+
+    def row(self, plan: Plan, row: Row, calendar: Calendar) -> None:
+        """Take a row's keys and findings: the same as one by one, in a fraction of the time.
+
+        Only what may be on the page is made into a record.
+        """
+        cells = row.cells
+        is_plain = plain(cells)
+        values = [*cells, ""]
+        for key in plan.keys:
+            used = cells[key.used]
+            created = parsed(cells[key.created]) if is_plain else None
+            never_used = used in NO_DATES
+            if created is None or not (never_used or parsed(used)):
+                self.key(key_record(key, row, calendar))
+                continue
+            days = (calendar.at - created).days
+            age = days if days > 0 else 0
+            values[AGE] = str(age)
+            without = (never_used, cells[key.service] in NO_DATES, cells[key.region] in NO_DATES)
+            self._keys.fill(
+                key.forms.get(without) or key_form(key, row.account_id, without), values
+            )
+            score = _STEP + age if key.active else age
+            if score > self._worst_keys.least:
+                self._worst_keys.add(score, key_record(key, row, calendar))
+        for hit in plan.hits:
+            if not is_plain or hit.about_cells:
+                self.finding(finding(hit, row, calendar))
+                continue
+            days_old = age_of(hit, cells, calendar.at)
+            values[AGE] = str(days_old)
+            self._findings.fill(hit.forms[0] if hit.forms else form(hit, row.account_id), values)
+            score = _SEVERITY_SCORE[hit.hit.severity] + (days_old or 0)
+            if score > self._worst_findings.least:
+                self._worst_findings.add(score, finding(hit, row, calendar))
 
     def write(self, report: Report, page: bool = True) -> dict[str, Path]:
         """Finish the files and return them by name; `page` adds the page for people to look at.
@@ -116,18 +140,16 @@ class Files:
         self._keys.close()
 
     def _join(self, summary: dict[str, Any]) -> Path:
-        """Write one JSON object: the summary, then findings and keys, a line each."""
-        path = self.directory / "report.json"
-        with path.open("wb", buffering=_BUFFER) as whole:
-            whole.write(json.dumps(summary, indent=2).removesuffix("\n}").encode())
-            for name, spool in (("findings", self._findings), ("keys", self._keys)):
-                whole.write(f',\n  "{name}": ['.encode())
-                with spool.json_path.open("rb") as lines:
-                    shutil.copyfileobj(lines, whole, _BUFFER)
-                whole.write(b"\n  ]")
-                spool.json_path.unlink()
-            whole.write(b"\n}\n")
-        return path
+        """Make one JSON object: after the findings the keys, a line each, and the summary."""
+        with self._whole.open("ab", buffering=_BUFFER) as whole:
+            whole.write(b'\n  ],\n  "keys": [')
+            with self._keys.json_path.open("rb") as lines:
+                shutil.copyfileobj(lines, whole, _BUFFER)
+            self._keys.json_path.unlink()
+            whole.write(b"\n  ],")
+            whole.write(json.dumps(summary, indent=2).removeprefix("{").encode())
+            whole.write(b"\n")
+        return self._whole
 
     def _page(self, report: Report, summary: dict[str, Any]) -> Path:
         from keyturn.audit.page import render  # noqa: PLC0415 - only who wants the page pays for it
@@ -150,32 +172,40 @@ class Files:
 
 
 class _Spool:
-    """Records on disk: a CSV file, and the lines of a JSON array that is joined later."""
+    """Records on disk: a CSV file, and the lines of a JSON array that is not closed yet."""
 
-    def __init__(self, base: Path, columns: Iterable[str]) -> None:
-        self.csv_path = base.with_suffix(".csv")
-        self.json_path = base.with_suffix(".json.part")
+    def __init__(self, csv: Path, columns: Iterable[str], json: Path, begins: str) -> None:
+        self.csv_path, self.json_path = csv, json
         self.count = 0
         self._csv = _text_file(self.csv_path)
         self._json = _text_file(self.json_path)
         self._csv.write(",".join(columns) + "\r\n")
-        self._csv_waiting: list[str] = []
-        self._json_waiting: list[str] = []
+        self._json.write(begins)
+        self._csv_parts: list[str] = []
+        self._json_parts: list[str] = []
+        self._begun = False
 
-    def add(self, as_json: str, as_csv: str) -> None:
-        self._json_waiting.append(as_json)
-        self._csv_waiting.append(as_csv)
-        if len(self._csv_waiting) >= _TOGETHER:
+    def add(self, texts: Texts) -> None:
+        self._json_parts.append(texts.json)
+        self._csv_parts.append(texts.csv)
+        self.count += 1
+        if len(self._json_parts) >= _TOGETHER:
+            self._flush()
+
+    def fill(self, form: Form, values: list[str]) -> None:
+        form.fill(values, self._json_parts, self._csv_parts)
+        self.count += 1
+        if len(self._json_parts) >= _TOGETHER:
             self._flush()
 
     def _flush(self) -> None:
-        if self._csv_waiting:
-            self._json.write("\n" if not self.count else ",\n")
-            self._json.write(",\n".join(self._json_waiting))
-            self._csv.write("".join(self._csv_waiting))
-            self.count += len(self._csv_waiting)
-            self._json_waiting.clear()
-            self._csv_waiting.clear()
+        as_json = "".join(self._json_parts)
+        # The first record has no comma before it.
+        self._json.write(as_json if self._begun else as_json[1:])
+        self._csv.write("".join(self._csv_parts))
+        self._begun = True
+        self._json_parts.clear()
+        self._csv_parts.clear()
 
     def close(self) -> None:
         """Write the rest and close both files; again does nothing."""
@@ -218,119 +248,15 @@ class _Worst:
 
 _STEP = 10_000_000
 _SEVERITY_SCORE = {severity: rank * _STEP for rank, severity in enumerate(reversed(Severity))}
+_UNKNOWN_SCORE = _SEVERITY_SCORE[Severity.HIGH] - _STEP // 2
 
 
-# JSON and CSV by hand: json.dumps and csv.writer take about three times as long, and this is most
-# of an audit's work. Tests compare both with what those two make of the same records.
-
-_TRUE_FALSE = {True: "true", False: "false"}
-_Kind = tuple[Rule, Status, Severity, str | None, str | None]
-_kinds: dict[_Kind, tuple[str, str]] = {}
-"""What findings of a kind have in common, as JSON and CSV. There are a few hundred kinds."""
+def _finding_score(status: Status, severity: Severity, age_days: int | None) -> int:
+    """The worse, the greater; what is UNKNOWN may be bad, so only HIGH and CRITICAL go before."""
+    if status is Status.UNKNOWN:
+        return _UNKNOWN_SCORE + _SEVERITY_SCORE[severity] // _STEP
+    return _SEVERITY_SCORE[severity] + (age_days or 0)
 
 
-_key_kinds: dict[tuple[object, ...], tuple[str, str]] = {}
-
-
-def cell(text: str | None) -> str:
-    """Return a text as a CSV field that no spreadsheet takes for a formula.
-
-    >>> cell("=HYPERLINK(1)"), cell("a,b"), cell(None)
-    ("'=HYPERLINK(1)", '"a,b"', '')
-    """
-    if not text:
-        return ""
-    if text[0] in _FORMULA:
-        text = f"'{text}"
-    return _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    if '"' in text or "," in text or "\n" in text or "\r" in text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def _or_null(text: str | None) -> str:
-    return "null" if text is None else _json_text(text)
-
-
-def _kind(finding: Finding) -> tuple[str, str]:
-    """Return the constant beginnings of a finding's JSON and CSV."""
-    rule, status, severity = finding.rule.value, finding.status.value, finding.severity.value
-    constant = {
-        "rule": rule,
-        "status": status,
-        "severity": severity,
-        "credential": finding.credential,
-        "tier": finding.tier,
-        "compliance": finding.compliance,
-    }
-    as_json = json.dumps(constant, separators=(",", ":"))[:-1]
-    compliance = _quoted("; ".join(finding.compliance))
-    as_csv = f"{severity},{status},{rule},{finding.credential or ''},{finding.tier or ''},"
-    return as_json, f"{as_csv}{compliance},"
-
-
-def _finding_texts(finding: Finding) -> tuple[str, str]:
-    """Return a finding as JSON and as a CSV row."""
-    (
-        rule, status, severity, account_id, user, managed, credential, age_days, tier, dates,
-        _, detail, then,
-    ) = finding  # fmt: skip
-    kind = (rule, status, severity, credential, tier)
-    made = _kinds.get(kind)
-    if made is None:
-        made = _kinds[kind] = _kind(finding)
-    as_json, as_csv = made
-    columns = ",".join([f'"{name}":{_json_text(text)}' for name, text in dates])
-    decided_on = "; ".join([f"{name}={text}" for name, text in dates])
-    age = "null" if age_days is None else age_days
-    return (
-        f'{as_json},"accountId":{_json_text(account_id)},"user":{_or_null(user)},'
-        f'"managed":{_TRUE_FALSE[managed]},"ageDays":{age},"dates":{{{columns}}},'
-        f'"detail":{_json_text(detail)},"next":{_json_text(then)}}}',
-        f"{as_csv}{cell(account_id)},{cell(user)},{_TRUE_FALSE[managed]},"
-        f"{'' if age_days is None else age_days},{_quoted(decided_on)},{_quoted(detail)},"
-        f"{_quoted(then)}\r\n",
-    )
-
-
-def _key_kind(key: KeyRecord) -> tuple[str, str]:
-    """Return the constant beginnings of a key's JSON and CSV."""
-    constant = {
-        "slot": key.slot,
-        "active": key.active,
-        "tier": key.tier,
-        "managed": key.managed,
-        "consolePassword": key.console_password,
-        "need": key.need.value,
-        "advice": key.advice,
-    }
-    as_csv = [str(key.slot), _TRUE_FALSE[key.active], key.tier or "", _TRUE_FALSE[key.managed]]
-    as_csv += [_TRUE_FALSE[key.console_password], key.need.value, _quoted(key.advice)]
-    return json.dumps(constant, separators=(",", ":"))[:-1], ",".join(as_csv)
-
-
-def _key_texts(key: KeyRecord) -> tuple[str, str]:
-    """Return a key as JSON and as a CSV row."""
-    (
-        account_id, user, user_arn, user_created, slot, active, created, last_used, service,
-        region, age_days, tier, managed, console, need, advice,
-    ) = key  # fmt: skip
-    kind = (slot, active, tier, managed, console, need, advice)
-    made = _key_kinds.get(kind)
-    if made is None:
-        made = _key_kinds[kind] = _key_kind(key)
-    as_json, as_csv = made
-    age = "null" if age_days is None else age_days
-    return (
-        f'{as_json},"accountId":{_json_text(account_id)},"user":{_json_text(user)},'
-        f'"userArn":{_json_text(user_arn)},"userCreated":{_json_text(user_created)},'
-        f'"created":{_or_null(created)},"lastUsed":{_or_null(last_used)},'
-        f'"lastUsedService":{_or_null(service)},"lastUsedRegion":{_or_null(region)},'
-        f'"ageDays":{age}}}',
-        f"{as_csv},{cell(account_id)},{cell(user)},{cell(user_arn)},{cell(user_created)},"
-        f"{cell(created)},{cell(last_used)},{cell(service)},{cell(region)},"
-        f"{'' if age_days is None else age_days}\r\n",
-    )
+def _key_score(active: bool, age_days: int | None) -> int:
+    return (_STEP if active else 0) + (age_days or 0)

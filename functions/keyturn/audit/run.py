@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keyturn.audit.columns import NO_DATES, ROOT, Cells, Table, account_of, mended, opened
 from keyturn.audit.dates import BROKEN, NO_DATE, Calendar, parsed
@@ -26,7 +26,6 @@ from keyturn.audit.emitting import (
     shown,
     template,
     unreadable,
-    user_option,
 )
 from keyturn.audit.errors import ReportError
 from keyturn.audit.findings import (
@@ -77,6 +76,14 @@ class Sink(Protocol):
         """Take an access key."""
 
 
+@runtime_checkable
+class RowSink(Sink, Protocol):
+    """A sink that takes all that a row's plan gives together, in place of one by one."""
+
+    def row(self, plan: Plan, row: Row, calendar: Calendar) -> None:
+        """Take a row's keys, then its findings."""
+
+
 def audit(sources: Iterable[AccountSource], thresholds: Thresholds, *, sink: Sink | None) -> Report:
     """Audit accounts one after the other; without a sink there are only counts.
 
@@ -102,6 +109,7 @@ class _Account:
         self.source = source
         self.thresholds = thresholds
         self.sink = sink
+        self.row_sink = sink if isinstance(sink, RowSink) else None
         self.tally = tally
         self.calendar = Calendar(
             source.at,
@@ -171,11 +179,12 @@ class _Account:
         plans, managed, silent = self.plans, self.managed, self.sink is None
         cuts, boolean = self.calendar.cuts, _BOOLEANS
         no_dates, parse, rank = NO_DATES, datetime.fromisoformat, bisect_right
-        previous, oldest = "", self.calendar.future
+        previous, oldest, user_arns = "", self.calendar.future, self.user_arns
         for read in rows:
             row: list[str] = read
-            if len(row) != width or not row[arn_at].startswith(self.user_arns):
+            if len(row) != width or not row[arn_at].startswith(user_arns):
                 row = self._closer_look(row)
+                user_arns = self.user_arns
                 if not row:
                     continue
             (
@@ -220,12 +229,14 @@ class _Account:
     def _give(self, plan: Plan, cells: tuple[str, ...]) -> None:
         """Give a row's keys and findings to the sink."""
         sink, calendar = self.sink, self.calendar
-        row = Row(cells, self.account_id or "", self.line, user_option(cells[0]))
-        if sink is not None:
+        row = Row(cells, self.account_id or "", self.line)
+        if self.row_sink is not None:
+            self.row_sink.row(plan, row, calendar)
+        elif sink is not None:
             for key in plan.keys:
                 sink.key(key_record(key, row, calendar))
             for hit in plan.hits:
-                sink.finding(finding(hit, row, plan.managed, calendar))
+                sink.finding(finding(hit, row, calendar))
 
     def _say(self, said: Finding) -> None:
         """Count and give a finding that is not a plan's."""
@@ -409,7 +420,7 @@ class _Account:
         )
         row = Row(cells, self.account_id or "", self.line)
         for hit in judge_root(keys, shown(cells.password_last_used), mfa):
-            self._say(finding(template(hit, self.calendar), row, False, self.calendar))
+            self._say(finding(template(hit, False, self.calendar), row, self.calendar))
 
     def _end(self) -> None:
         """Say what no row says: a root user that was not listed, and the password policy."""
