@@ -51,12 +51,15 @@ INLINE_ELSEWHERE = {
     "sam build": "tests/template/test_sam_build.py",
     "sam deploy": "localaws.deploy, in every test of the deployed stack",
     "keyturn watch EXECUTION_ARN": "tests/cli/test_watching.py",
-    "keyturn local up --deploy template.yaml": "tests/cli/test_local.py",
     "keyturn --help": "the help in docs/cli.md is generated from it (tests/template/test_docs.py)",
     "aws cloudwatch set-alarm-state": "not a whole command; tests/statemachine/test_evidence.py "
     "makes the call",
     "aws iam delete-access-key": "not a whole command",
 }
+
+
+HANDS_ON = "README hands-on"
+"""Needs no stack; it makes its own."""
 
 
 @dataclass(frozen=True)
@@ -304,9 +307,42 @@ JOURNEYS: dict[str, Callable[[Shell], None]] = {
 @pytest.mark.emulator
 @pytest.mark.slow
 @pytest.mark.xdist_group("commands")
-@pytest.mark.parametrize("title", sorted(BLOCKS.keys() - ELSEWHERE.keys()))
+@pytest.mark.parametrize("title", sorted(BLOCKS.keys() - ELSEWHERE.keys() - {HANDS_ON}))
 def test_a_shown_block_runs_as_it_stands(title: str, ran: dict[str, str]) -> None:
     assert title in ran, f"nobody runs the block {title}: add it to a journey, or to ELSEWHERE"
+
+
+@pytest.mark.emulator
+@pytest.mark.slow
+@pytest.mark.xdist_group("hands-on")
+def test_the_hands_on_block_rotates_under_a_consumer_without_a_failed_call(tmp_path: Path) -> None:
+    for name in ("cli", "template.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    home = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    try:
+        done = subprocess.run(
+            ["/bin/bash", "-eu", "-c", BLOCKS[HANDS_ON].text],
+            cwd=tmp_path,
+            env=kept | home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+    finally:
+        subprocess.run(
+            [sys.executable, str(ROOT / "cli" / "keyturn_cli"), "local", "down"],
+            env=kept | home,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ROTATED: " in done.stdout
+    assert "BACKED_OUT: " in done.stdout
+    assert "FAILED" not in done.stdout
+    assert (tmp_path / "audit.html").stat().st_size > 10_000
 
 
 def test_no_block_is_left_out() -> None:
