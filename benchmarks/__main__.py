@@ -7,12 +7,13 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import fleet, package, rotations, startup
+from benchmarks import audit, fleet, package, rotations, startup
 from benchmarks.figures import Figure, machine, table
 
 _PARTS: dict[str, Callable[[], list[Figure]]] = {
     "package": package.measure,
     "startup": startup.measure,
+    "audit": audit.measure,
     "rotations": rotations.measure,
     "fleet": fleet.measure,
 }

@@ -76,28 +76,52 @@ class Plan:
         self.count = 0
 
 
-def plan_for(profile: Profile, calendar: Calendar, thresholds: Thresholds) -> Plan:
+class Templates:
+    """The templates of one report, each made once: few, although profiles can be many."""
+
+    def __init__(self, calendar: Calendar) -> None:
+        """Nothing is made yet."""
+        self.calendar = calendar
+        self._hits: dict[Hit, Template] = {}
+        self._keys: dict[KeyTemplate, KeyTemplate] = {}
+
+    def hit(self, hit: Hit) -> Template:
+        """Return the template of a hit."""
+        made = self._hits.get(hit)
+        if made is None:
+            made = self._hits[hit] = template(hit, self.calendar)
+        return made
+
+    def key(self, key: KeyTemplate) -> KeyTemplate:
+        """Return the first of equal templates."""
+        return self._keys.setdefault(key, key)
+
+
+def plan_for(
+    profile: Profile, calendar: Calendar, thresholds: Thresholds, templates: Templates
+) -> Plan:
     """Judge a profile."""
-    profile = profile.without_future(calendar)
-    hits = tuple(template(hit, calendar) for hit in judge(profile, calendar, thresholds))
+    hits = tuple([templates.hit(hit) for hit in judge(profile, calendar, thresholds)])
     keys = []
     for key in profile.keys:
         if key.exists:
             kind, advice = need(key, profile, calendar, thresholds.unused_after_days)
             keys.append(
-                KeyTemplate(
-                    key.slot,
-                    # Not known counts as active: it may well be.
-                    key.active != NO,
-                    _INDEX[f"{key.name}_last_rotated"],
-                    _INDEX[f"{key.name}_last_used_date"],
-                    _INDEX[f"{key.name}_last_used_region"],
-                    _INDEX[f"{key.name}_last_used_service"],
-                    calendar.tier(key.rotated),
-                    profile.managed != UNMANAGED,
-                    profile.console == YES,
-                    kind,
-                    advice,
+                templates.key(
+                    KeyTemplate(
+                        key.slot,
+                        # Not known counts as active: it may well be.
+                        key.active != NO,
+                        _INDEX[f"{key.name}_last_rotated"],
+                        _INDEX[f"{key.name}_last_used_date"],
+                        _INDEX[f"{key.name}_last_used_region"],
+                        _INDEX[f"{key.name}_last_used_service"],
+                        calendar.tier(key.rotated),
+                        profile.managed != UNMANAGED,
+                        profile.console == YES,
+                        kind,
+                        advice,
+                    )
                 )
             )
     return Plan(profile, hits, tuple(keys))
@@ -124,6 +148,8 @@ class Row(NamedTuple):
     cells: tuple[str, ...]
     account_id: str
     line: int
+    option: str = ""
+    """`user_option` of the user."""
 
 
 def finding(made: Template, row: Row, managed: bool, calendar: Calendar) -> Finding:
@@ -144,7 +170,7 @@ def finding(made: Template, row: Row, managed: bool, calendar: Calendar) -> Find
     parts = made.next
     then = parts[0]
     if len(parts) > 1:
-        then = (rotation_input(user) if made.for_rotation else user_option(user)).join(parts)
+        then = (rotation_input(user) if made.for_rotation else row.option).join(parts)
     return Finding(
         hit.rule,
         hit.status,

@@ -99,7 +99,7 @@ def _hit(
 
 _LIST_KEYS = "aws iam list-access-keys {user}"
 _DEACTIVATE = (
-    f"find its id with `{_LIST_KEYS}`, deactivate it with "
+    f"`{_LIST_KEYS}`, then "
     "`aws iam update-access-key {user} --access-key-id ID --status Inactive`"
 )
 _ROTATE = (
@@ -109,22 +109,24 @@ _ROTATE = (
 _SEE_USER = "Look at the user itself: `aws iam get-user {user}`, `aws iam list-access-keys {user}`."
 _RUNNING = "Nothing now: a rotation of this user is running."
 _REMOVE_USER = (
-    "If nobody needs the user, remove it: deactivate its keys first and wait; then delete its "
-    "keys, password, policies and group memberships, and last `aws iam delete-user {user}`."
+    "If nobody needs the user: deactivate its keys and wait; then remove its keys, password, "
+    "policies and groups, and `aws iam delete-user {user}`."
 )
 
 
 def _old_keys(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit | None]:
     then = (
-        "Let Keyturn manage it if it is a machine's (the README says how), or put a role in its "
-        "place. By hand: `aws iam create-access-key {user}`, move every consumer to the new key, "
-        f"then the old one: {_DEACTIVATE}, and delete it when nothing is missing."
+        "Let Keyturn manage it, or put a role in its place. By hand: `aws iam create-access-key "
+        f"{{user}}`, move every consumer, {_DEACTIVATE}."
     )
     if profile.managed == MANAGED:
         then = f"RotateFleet rotates it when its schedule is enabled; at once: {_ROTATE}."
     for key in profile.keys:
+        answer = key_older_than(key, calendar, limit)
+        if answer == NO:
+            continue
         yield _hit(
-            key_older_than(key, calendar, limit),
+            answer,
             Rule.KEY_NOT_ROTATED,
             (f"{key.name}_active", f"{key.name}_last_rotated"),
             f"Access key {key.slot} is active and {{age}} full days old; "
@@ -139,6 +141,9 @@ def _old_keys(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit 
 
 def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
     """The age is that of the younger key: for so long there have been two."""
+    answer = two_active(profile)
+    if answer == NO:
+        return None
     dates = [key.rotated for key in profile.keys]
     known = min(dates) >= 0
     in_flight = profile.managed == IN_FLIGHT
@@ -160,7 +165,7 @@ def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
     if in_flight:
         then = "Nothing now: the rotation deactivates the old key, or says why it cannot."
     return _hit(
-        two_active(profile),
+        answer,
         Rule.TWO_ACTIVE_KEYS,
         (
             "access_key_1_active",
@@ -180,13 +185,16 @@ def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
 
 def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit | None]:
     for credential in credentials(profile):
+        answer = credential_unused(credential, calendar, limit)
+        if answer == NO:
+            continue
         if credential.name == "password":
             what = "The console password"
             enabled, then = "password_enabled", "Remove it: `aws iam delete-login-profile {user}`."
         else:
             what = f"Access key {credential.name[-1]} is active and"
             enabled = f"{credential.name}_active"
-            then = f"If nobody needs it: {_DEACTIVATE}; delete it when nothing is missing."
+            then = f"If nobody needs it: {_DEACTIVATE}."
             if profile.managed == IN_FLIGHT:
                 then = _RUNNING
         last_used = "password_last_used"
@@ -197,7 +205,7 @@ def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Ite
         if fell_back:
             when = "has no recorded use and was set {age} full days ago"
         yield _hit(
-            credential_unused(credential, calendar, limit),
+            answer,
             Rule.UNUSED_CREDENTIAL,
             (enabled, last_used),
             f"{what} {when}; {limit} days or more is unused.",
@@ -210,6 +218,9 @@ def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Ite
 
 def _unused_user(profile: Profile, calendar: Calendar) -> Hit | None:
     quarter, year = UNUSED_USER_DAYS
+    answer = user_unused(profile, calendar, quarter)
+    if answer == NO:
+        return None
     usable = credentials(profile)
     days = year if user_unused(profile, calendar, year) == YES else quarter
     detail = "The user has neither a password nor an active access key."
@@ -219,7 +230,7 @@ def _unused_user(profile: Profile, calendar: Calendar) -> Hit | None:
             "use, or where none is recorded the last change, was {age} full days ago."
         )
     return _hit(
-        user_unused(profile, calendar, quarter),
+        answer,
         Rule.UNUSED_USER,
         ("password_enabled", "access_key_1_active", "access_key_2_active"),
         detail,
@@ -231,11 +242,14 @@ def _unused_user(profile: Profile, calendar: Calendar) -> Hit | None:
 
 
 def _made_with_user(profile: Profile) -> Hit | None:
+    answer = key_made_with_user(profile)
+    if answer == NO:
+        return None
     slots = [slot for slot in (1, 2) if profile.made_with_user & slot]
     dates = tuple(f"access_key_{slot}_last_rotated" for slot in slots)
     keys = f"Access key {slots[0]} was" if len(slots) == 1 else "Both access keys were"
     return _hit(
-        key_made_with_user(profile),
+        answer,
         Rule.KEY_AT_USER_CREATION,
         (
             "password_enabled",
@@ -245,7 +259,7 @@ def _made_with_user(profile: Profile) -> Hit | None:
         ),
         f"{keys} made within {MADE_WITH_USER_SECONDS} seconds of the console user, "
         "{age} full days ago, so perhaps nobody asked for it.",
-        f"If nobody needs it: {_DEACTIVATE}; delete it when nothing is missing.",
+        f"If nobody needs it: {_DEACTIVATE}.",
         credential=f"access_key_{slots[0]}" if len(slots) == 1 else None,
         dated=dates,
         rank=max((profile.keys[slot - 1].rotated for slot in slots), default=NO_DATE),

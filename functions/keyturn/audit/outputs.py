@@ -35,22 +35,22 @@ FINDING_COLUMNS = (
     "next",
 )
 KEY_COLUMNS = (
-    "account_id",
-    "user",
-    "user_arn",
-    "user_created",
     "slot",
     "active",
-    "created",
-    "last_used",
-    "last_used_service",
-    "last_used_region",
-    "age_days",
     "tier",
     "managed",
     "console_password",
     "need",
     "advice",
+    "account_id",
+    "user",
+    "user_arn",
+    "user_created",
+    "created",
+    "last_used",
+    "last_used_service",
+    "last_used_region",
+    "age_days",
 )
 _FORMULA = "=+-@\t\r"
 _BUFFER = 1 << 20
@@ -222,6 +222,9 @@ _kinds: dict[_Kind, tuple[str, str]] = {}
 """What findings of a kind have in common, as JSON and CSV. There are a few hundred kinds."""
 
 
+_key_kinds: dict[tuple[object, ...], tuple[str, str]] = {}
+
+
 def cell(text: str | None) -> str:
     """Return a text as a CSV field that no spreadsheet takes for a formula.
 
@@ -286,23 +289,41 @@ def _finding_texts(finding: Finding) -> tuple[str, str]:
     )
 
 
+def _key_kind(key: KeyRecord) -> tuple[str, str]:
+    """Return the constant beginnings of a key's JSON and CSV."""
+    constant = {
+        "slot": key.slot,
+        "active": key.active,
+        "tier": key.tier,
+        "managed": key.managed,
+        "consolePassword": key.console_password,
+        "need": key.need.value,
+        "advice": key.advice,
+    }
+    as_csv = [str(key.slot), _TRUE_FALSE[key.active], key.tier or "", _TRUE_FALSE[key.managed]]
+    as_csv += [_TRUE_FALSE[key.console_password], key.need.value, _quoted(key.advice)]
+    return json.dumps(constant, separators=(",", ":"))[:-1], ",".join(as_csv)
+
+
 def _key_texts(key: KeyRecord) -> tuple[str, str]:
     """Return a key as JSON and as a CSV row."""
     (
         account_id, user, user_arn, user_created, slot, active, created, last_used, service,
         region, age_days, tier, managed, console, need, advice,
     ) = key  # fmt: skip
+    kind = (slot, active, tier, managed, console, need, advice)
+    made = _key_kinds.get(kind)
+    if made is None:
+        made = _key_kinds[kind] = _key_kind(key)
+    as_json, as_csv = made
+    age = "null" if age_days is None else age_days
     return (
-        f'{{"accountId":{_json_text(account_id)},"user":{_json_text(user)},'
+        f'{as_json},"accountId":{_json_text(account_id)},"user":{_json_text(user)},'
         f'"userArn":{_json_text(user_arn)},"userCreated":{_json_text(user_created)},'
-        f'"slot":{slot},"active":{_TRUE_FALSE[active]},"created":{_or_null(created)},'
-        f'"lastUsed":{_or_null(last_used)},"lastUsedService":{_or_null(service)},'
-        f'"lastUsedRegion":{_or_null(region)},'
-        f'"ageDays":{"null" if age_days is None else age_days},"tier":{_or_null(tier)},'
-        f'"managed":{_TRUE_FALSE[managed]},"consolePassword":{_TRUE_FALSE[console]},'
-        f'"need":"{need._value_}","advice":{_json_text(advice)}}}',
-        f"{cell(account_id)},{cell(user)},{cell(user_arn)},{cell(user_created)},{slot},"
-        f"{_TRUE_FALSE[active]},{cell(created)},{cell(last_used)},{cell(service)},"
-        f"{cell(region)},{'' if age_days is None else age_days},{tier or ''},"
-        f"{_TRUE_FALSE[managed]},{_TRUE_FALSE[console]},{need._value_},{_quoted(advice)}\r\n",
+        f'"created":{_or_null(created)},"lastUsed":{_or_null(last_used)},'
+        f'"lastUsedService":{_or_null(service)},"lastUsedRegion":{_or_null(region)},'
+        f'"ageDays":{age}}}',
+        f"{as_csv},{cell(account_id)},{cell(user)},{cell(user_arn)},{cell(user_created)},"
+        f"{cell(created)},{cell(last_used)},{cell(service)},{cell(region)},"
+        f"{'' if age_days is None else age_days}\r\n",
     )

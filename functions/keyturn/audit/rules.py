@@ -92,14 +92,35 @@ class Profile(NamedTuple):
         """The rank of the password's last use; never used counts from its last change."""
         return _fallback(self.password_used, self.password_change)
 
-    def without_future(self, calendar: Calendar) -> Profile:
-        """Return the profile with dates that are later than the report marked BROKEN."""
-        return self._replace(
-            **{
-                name: calendar.known(getattr(self, name))
-                for name in self._fields
-                if name.endswith(("created", "used", "changed", "rotated"))
-            }
+    def simpler(self, calendar: Calendar, young_days: int) -> Profile:
+        """Return a profile that is judged alike, without what no rule asks for.
+
+        Uses and changes of less than `young_days` are all as good as today's; what belongs to a
+        disabled credential does not matter; dates that are later than the report are BROKEN.
+        """
+        known = calendar.known
+
+        def use(enabled: int, rank: int) -> int:
+            if enabled == NO:
+                return NO_DATE
+            rank = known(rank)
+            young = rank >= 0 and not calendar.reached(rank, young_days)
+            return calendar.future - 1 if young else rank
+
+        return Profile(
+            self.console,
+            self.mfa if self.console != NO else NO,
+            known(self.created),
+            use(self.console, self.password_used),
+            use(self.console, self.password_changed),
+            self.key_1_active,
+            known(self.key_1_rotated),
+            use(self.key_1_active, self.key_1_used),
+            self.key_2_active,
+            known(self.key_2_rotated),
+            use(self.key_2_active, self.key_2_used),
+            self.made_with_user,
+            self.managed,
         )
 
 

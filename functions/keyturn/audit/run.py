@@ -18,6 +18,7 @@ from keyturn.audit.dates import BROKEN, NO_DATE, Calendar, parsed
 from keyturn.audit.emitting import (
     Plan,
     Row,
+    Templates,
     account_finding,
     finding,
     key_record,
@@ -25,6 +26,7 @@ from keyturn.audit.emitting import (
     shown,
     template,
     unreadable,
+    user_option,
 )
 from keyturn.audit.errors import ReportError
 from keyturn.audit.findings import (
@@ -59,7 +61,7 @@ from keyturn.audit.rules import (
 from keyturn.audit.tables import Tally
 
 _BOOLEANS = {"true": YES, "false": NO, "True": YES, "False": NO, "TRUE": YES, "FALSE": NO}
-_MOST_PLANS = 50_000
+_MOST_PLANS = 10_000
 _MOST_NAMES = 20_000
 """User names that are remembered to find repeated ones: four times IAM's quota of users."""
 _MOST_PROBLEMS = 20
@@ -111,6 +113,7 @@ class _Account:
                 *UNUSED_USER_DAYS,
             ),
         )
+        self.templates = Templates(self.calendar)
         self.account_id = source.account_id
         self.user_arns = "\0"  # how the ARNs of this account's users begin, once it is known
         managed = {} if isinstance(source.managed, Unavailable) else source.managed
@@ -118,6 +121,7 @@ class _Account:
             name: IN_FLIGHT if facts.in_flight else MANAGED for name, facts in managed.items()
         }
         self.plans: dict[tuple[int, ...], Plan] = {}
+        self.judged: dict[Profile, Plan] = {}
         self.findings: Counter[FindingKind] = Counter()
         self.counts: Counter[str] = Counter()
         self.oldest: int | None = None
@@ -216,7 +220,7 @@ class _Account:
     def _give(self, plan: Plan, cells: tuple[str, ...]) -> None:
         """Give a row's keys and findings to the sink."""
         sink, calendar = self.sink, self.calendar
-        row = Row(cells, self.account_id or "", self.line)
+        row = Row(cells, self.account_id or "", self.line, user_option(cells[0]))
         if sink is not None:
             for key in plan.keys:
                 sink.key(key_record(key, row, calendar))
@@ -230,16 +234,23 @@ class _Account:
             self.sink.finding(said)
 
     def _plan(self, profile: tuple[int, ...]) -> Plan:
-        """Return a new plan; now and then the old ones are counted and forgotten."""
+        """Return the plan of a profile that was not met before, or not lately."""
         if len(self.plans) >= _MOST_PLANS:
-            self._fold()
-        plan = plan_for(Profile(*profile), self.calendar, self.thresholds)
+            self.plans.clear()
+        young = min(self.thresholds.unused_after_days, MAX_PASSWORD_AGE_DAYS, UNUSED_USER_DAYS[0])
+        simpler = Profile(*profile).simpler(self.calendar, young)
+        plan = self.judged.get(simpler)
+        if plan is None:
+            if len(self.judged) >= _MOST_PLANS:
+                self._fold()
+            plan = plan_for(simpler, self.calendar, self.thresholds, self.templates)
+            self.judged[simpler] = plan
         self.plans[profile] = plan
         return plan
 
     def _fold(self) -> None:
         """Add what the plans have counted to the totals."""
-        for plan in self.plans.values():
+        for plan in self.judged.values():
             count, profile = plan.count, plan.profile
             self.tally.add(profile, self.calendar, count)
             for made in plan.hits:
@@ -256,6 +267,7 @@ class _Account:
                     key_older_than(key, self.calendar, old) == YES for key in profile.keys
                 )
         self.plans.clear()
+        self.judged.clear()
 
     # What is not an ordinary row
 
