@@ -26,6 +26,8 @@ class Figure:
     unit: str
     bound: float | None = None
     note: str = ""
+    issue: int | None = None
+    """The issue that set the bound."""
 
     @property
     def missed(self) -> bool:
@@ -35,6 +37,14 @@ class Figure:
     def dump(self) -> dict[str, Any]:
         """Return the JSON form."""
         return asdict(self) | {"missed": self.missed}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a part measured: its figures, and the rest of what the page shows (JSON)."""
+
+    figures: list[Figure]
+    data: Any = None
 
 
 def number(value: float | None) -> str:

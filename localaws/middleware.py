@@ -227,6 +227,10 @@ class Middleware:
                 return [asdict(fired) for fired in state.faults.fired(asked["user"], asked["rule"])]
             case "changes":
                 return [asdict(change) for change in journal.of(asked["user"])]
+            case "invocations":
+                return [asdict(done) for done in self._workers.invocations(asked["since"])]
+            case "workers/end-idle":
+                self._workers.end_idle()
             case "workers":
                 return self._workers.pids()
             case _:
