@@ -180,7 +180,7 @@ def _rotated(count: int) -> tuple[float | None, Figure]:
         why = {item["reason"] for item in whole["rotations"] if item["outcome"] != "ROTATED"}
     outcomes = ended.result.get("outcomes", {})
     told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
-    note = f"{told} in {seconds:.0f} s; {crew.failed.total()} failed calls of their consumers"
+    note = f"{told} in {seconds:.0f} s, one started a second; {crew.failed.total()} failed calls of their consumers"
     if outcomes != {"ROTATED": count} or crew.failed:
         print(*sorted(why)[:10], dict(crew.failed), sep="\n", file=sys.stderr)
         return None, Figure(name, None, "s", None, note)

@@ -195,8 +195,8 @@ def _secret_in(text: str) -> str | None:
 
 
 def texts_of(aws: LocalAws, inbox: Inbox) -> Iterator[Text]:
-    """Everything readable: executions, logs, events, notifications, tags and descriptions."""
-    sources: list[Callable[[LocalAws], Iterator[Text]]] = [_executions, _logs, _tags]
+    """Everything readable: executions, logs, reports, events, notifications, tags."""
+    sources: list[Callable[[LocalAws], Iterator[Text]]] = [_executions, _logs, _reports, _tags]
     for source in sources:
         yield from source(aws)
     for event in inbox.events():
@@ -241,6 +241,20 @@ def _logs(aws: LocalAws) -> Iterator[Text]:
             pages = client.get_paginator("filter_log_events").paginate(logGroupName=name)
             for event in (event for found in pages for event in found["events"]):
                 yield Text(f"log:{name}", event["message"])
+
+
+def _reports(aws: LocalAws) -> Iterator[Text]:
+    """All versions of all objects in report buckets; what SAM uploads is not ours to read."""
+    client = aws.client("s3")
+    for bucket in client.list_buckets()["Buckets"]:
+        name = bucket["Name"]
+        if "reportbucket" not in name:
+            continue
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
+            for item in page.get("Versions", []):
+                where = {"Bucket": name, "Key": item["Key"], "VersionId": item["VersionId"]}
+                body = client.get_object(**where)["Body"].read()
+                yield Text(f"report:{item['Key']}", body.decode())
 
 
 def _tags(aws: LocalAws) -> Iterator[Text]:

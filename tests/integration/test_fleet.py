@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from keyturn.aws import reports, s3
 from keyturn.errors import AuditFailed, AwsThrottled, HandoverMissing, RequestRejected
+from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
 from keyturn.rotation import iso
 from tests.integration.account import CONTEXT, Account
@@ -70,6 +72,7 @@ def fleet(account: Account, monkeypatch: pytest.MonkeyPatch) -> Fleet:
         "ROTATE_KEY_STATE_MACHINE_ARN": account.machine_arn,
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(time, "sleep", account.slept.append)
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     names = ["a", "b", "c"]
     for name in names:
@@ -164,6 +167,11 @@ def test_starting_goes_on_where_it_was_throttled(fleet: Fleet, account: Account)
     assert (answer["verdict"], answer["running"]) == ("WAIT", 3)
     assert account.wire.operations.count("StartExecution") == 2
     assert len(fleet.started()) == 3
+
+
+def test_starts_are_spaced_so_that_iam_does_not_throttle_the_account(fleet: Fleet) -> None:
+    started(fleet)
+    assert fleet.account.slept == [SECONDS_BETWEEN_STARTS] * 3
 
 
 def test_one_start_that_is_refused_stops_nobody(fleet: Fleet, account: Account) -> None:

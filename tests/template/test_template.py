@@ -21,7 +21,7 @@ import pytest
 
 from keyturn import outcomes
 from keyturn.aws import executions
-from keyturn.fleet.choosing import BATCH
+from keyturn.fleet.choosing import BATCH, SECONDS_BETWEEN_STARTS
 from keyturn.handlers import start_back_out
 from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
 from keyturn.settings import CHANGE_BUDGET_SECONDS, Settings
@@ -721,6 +721,14 @@ def test_all_rotations_that_one_run_may_start_are_in_flight_at_once() -> None:
     rotate_users = definition("RotateFleetStateMachine")["States"]["Rotate Users"]
     assert rotate_users["MaxConcurrency"] * BATCH >= most
     assert rotate_users["ToleratedFailurePercentage"] == 100
+
+
+def test_batches_start_one_after_the_other_within_the_time_of_their_function() -> None:
+    rotate_users = definition("RotateFleetStateMachine")["States"]["Rotate Users"]
+    turn = rotate_users["ItemProcessor"]["States"]["Wait For Turn"]
+    seconds = BATCH * SECONDS_BETWEEN_STARTS
+    assert turn["Seconds"] == f"{{% $states.input.number * {seconds} %}}"
+    assert timeout_of("StartRotations") > 2 * seconds
 
 
 def test_the_report_bucket_is_encrypted_versioned_private_and_forgets() -> None:

@@ -71,10 +71,10 @@ class Files:
         self._worst_keys = _Worst(MOST_ON_THE_PAGE)
 
     def __enter__(self) -> Files:
-        """Close the files at the end of the block also when the report could not be judged."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close what is open, also after an audit that failed."""
         self._findings.close()
         self._keys.close()
 
@@ -174,6 +174,9 @@ class _Spool:
             self._csv_waiting.clear()
 
     def close(self) -> None:
+        """Write the rest and close both files; again does nothing."""
+        if self._csv.closed:
+            return
         self._flush()
         self._csv.close()
         self._json.close()

@@ -19,6 +19,10 @@ UNSUCCESSFUL = frozenset({"BACKED_OUT", "NEEDS_ATTENTION", "FAILED", "REJECTED"}
 SUCCESSFUL = frozenset({"ROTATED", "ISSUED"})
 # So many rotations are started and watched by one child of the Distributed Map.
 BATCH = 50
+# Between two starts. A rotation begins with about ten IAM calls; IAM's limits are unpublished, and
+# they hold for the whole account, whose other users must not be throttled by us. Rotations take
+# days, so the starts of even 5,000 need not be quicker.
+SECONDS_BETWEEN_STARTS = 1
 
 
 class Why(StrEnum):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyturn.aws import executions, s3
 from keyturn.entry import framed
 from keyturn.errors import AwsRefused, AwsThrottled
-from keyturn.fleet.choosing import Chosen
+from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS, Chosen
 from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.waiting import answer
@@ -30,9 +31,12 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         until = now + timedelta(seconds=settings.longest_rotation_seconds)
         batch = begin(users, machine, now=now, until=until)
     try:
-        for index, rotation in enumerate(batch.rotations):
-            if rotation.stand is Stand.PENDING:
-                batch.rotations[index] = _started(machine, rotation)
+        pending = [
+            index for index, item in enumerate(batch.rotations) if item.stand is Stand.PENDING
+        ]
+        for index in pending:
+            batch.rotations[index] = _started(machine, batch.rotations[index])
+            time.sleep(SECONDS_BETWEEN_STARTS)
     finally:
         # Also when Step Functions asks to wait: what was started is known to whoever sums up.
         s3.write_json(settings.report_bucket, this.outcomes_key(number), batch.dump())
