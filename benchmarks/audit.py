@@ -105,7 +105,7 @@ def inside(what: str, path: Path, scratch: Path) -> dict[str, float]:
         began = time.process_time()
         report = audit([source], Thresholds(), sink=files)
         if files:
-            files.write(report, page=False)
+            files.write(report)
         seconds = time.process_time() - began
     told = {
         "seconds": seconds,

@@ -26,8 +26,6 @@ class Figure:
     unit: str
     bound: float | None = None
     note: str = ""
-    issue: int | None = None
-    """The issue that set the bound."""
 
     @property
     def missed(self) -> bool:

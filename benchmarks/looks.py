@@ -25,7 +25,7 @@ from keyturn.fleet.choosing import BATCH
 from keyturn.polling import next_wait
 from keyturn.rotation import Polling, Rotation
 
-USERS, SEED = 2_000, 1
+USERS, SEED = 1_000, 1
 _NAMES = {"pickup": "pickup", "watch": "watch", "return": "back"}
 
 
@@ -40,7 +40,7 @@ def measure(users: int = USERS) -> Results:
         found.setdefault(ending.how, []).append(_looks(rotation))
         if ending.how is not Ended.SKIPPED:
             seconds.append(ending.at - user.published_at)
-    data = {
+    data: dict[str, Any] = {
         "users": users,
         "seed": SEED,
         "endings": {how.value: _summary(looks) for how, looks in sorted(found.items())},

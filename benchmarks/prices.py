@@ -37,9 +37,7 @@ GIGABYTE_SECOND = Price(
     "Lambda duration, arm64", 13.3334, 1_000_000, "GB-seconds", "Lambda pricing page"
 )
 SECRET = Price("Secrets Manager", 0.40, 1, "secret and month", "Secrets Manager pricing page")
-SECRET_CALL = Price(
-    "Secrets Manager", 0.05, 10_000, "API calls", "Secrets Manager pricing page"
-)
+SECRET_CALL = Price("Secrets Manager", 0.05, 10_000, "API calls", "Secrets Manager pricing page")
 EVENT = Price("EventBridge, own events", 1.00, 1_000_000, "events", "EventBridge pricing page")
 NOTIFICATION = Price("SNS", 0.50, 1_000_000, "requests", "SNS pricing page")
 EMAIL = Price("SNS, by e-mail", 2.00, 100_000, "messages", "SNS pricing page")

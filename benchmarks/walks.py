@@ -129,7 +129,7 @@ FLEET = Walk(
 )  # fmt: skip
 BATCH = Walk(
     "rotate_fleet",
-    ("Start Rotations", "All Ended?", OF_A_BATCH, "Batch Done"),
+    ("Wait For Turn", "Start Rotations", "All Ended?", OF_A_BATCH, "Batch Done"),
 )
 
 WALKS: dict[str, Walk] = {
@@ -146,9 +146,7 @@ WALKS: dict[str, Walk] = {
         *_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_BACK, "Rotation Backed Out"
     ),
     "backed out by hand": _rotate(*_TAKE_OVER, *_BACK, "Backed Out As Asked"),
-    "recovery of a dead execution": _rotate(
-        *_WAIT_OUT, *_TAKE_OVER, *_BACK, "Backed Out As Asked"
-    ),
+    "recovery of a dead execution": _rotate(*_WAIT_OUT, *_TAKE_OVER, *_BACK, "Backed Out As Asked"),
     "EMERGENCY": _rotate(*_ISSUE, "Deactivate Old Key", WATCH, *_DECIDE, "Rotated"),
     "first key": _rotate(*_ISSUE, *_DECIDE, "Issued"),
     "skipped": _rotate(*_TELL, "Skipped"),
