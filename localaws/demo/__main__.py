@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _stop_on_signals()
     try:
-        return _run(suitable_view(), options.log_dir)
+        return run(suitable_view(), options.log_dir)
     except Stopped as stopped:
         print("\ndemo: stopped; nothing is left running", flush=True)
         return 128 + stopped.number
@@ -80,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _run(view: View, log_dir: Path | None) -> int:
+def run(view: View, log_dir: Path | None = None) -> int:
+    """Run the demo in a view and return its exit status: 1 if it is not as promised."""
     print(INTRODUCTION, flush=True)
     set_up = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -124,8 +125,8 @@ def _play(scene: Scene, view: View) -> Verdict:
     view.console.print(summary(scene.users, began, plain=isinstance(view, PlainView)))
     view.console.print(f"Set-up aside, this took {took:.0f} s.\n")
     for user in scene.users:
-        print("\n".join(_in_words(user)))
-    print()
+        view.console.print("\n".join(_in_words(user)), soft_wrap=True)
+    view.console.print()
     return verdict
 
 
@@ -172,7 +173,7 @@ def _tell(verdict: Verdict, view: View) -> None:
             view.console.print(Text(f"  - {difference}", style="red"), soft_wrap=True)
         view.console.print("To see more, run again with --log-dir DIRECTORY.\n")
     print(NEXT)
-    print(verdict.line, flush=True)
+    view.console.print(verdict.line, soft_wrap=True)
 
 
 def _stop_on_signals() -> None:

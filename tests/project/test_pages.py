@@ -49,3 +49,34 @@ def test_the_compliance_page_names_every_rule_of_the_audit() -> None:
     named = set(re.findall(r"`([a-z-]+)`", COMPLIANCE))
     # The age of the root password and of people's passwords is in no control that is listed.
     assert {rule.value for rule in Rule} - named == {"old-password", "root-password-rotation"}
+
+
+def test_the_picture_of_the_demo_keeps_its_promise_and_shows_no_key() -> None:
+    picture = (ROOT / "docs" / "images" / "demo.svg").read_text(encoding="utf-8")
+    assert "rotated=1&#160;backed_out=1&#160;well_behaved_errors=0" in picture
+    assert re.findall(r"A[KS]IA[A-Z0-9]{8,}", picture) == []
+    loaded = set(re.findall(r"https?://[^\s\"<)]+", picture))
+    assert loaded == {"http://www.w3.org/2000/svg", "https://www.textualize.io"}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link]
+    dead = []
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a Markdown page: its headings as GitHub names them, and explicit ids."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    named = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return named | set(re.findall(r'<a id="([^"]+)">', text))
