@@ -10,7 +10,7 @@ BUCKET ?=
 PYTEST_ARGS ?=
 # More arguments for sam deploy, for example: make deploy DEPLOY_ARGS='--config-env prod'
 DEPLOY_ARGS ?=
-# More arguments for make faults, model, simulate and consumers, for example: make faults ARGS=--help
+# More arguments for make bench, faults, model, simulate and consumers, for example: make faults ARGS=--help
 ARGS ?=
 
 BIN    := $(VENV)/bin
@@ -83,8 +83,8 @@ format: setup ## Format the code and apply the linter's safe fixes
 docs: setup ## Fill in the generated parts of the docs: diagrams, parameters
 	@$(PY) -m tools.docs
 
-bench: setup ## Measure, and print the numbers
-	@PYTHONPATH=functions $(PY) -m benchmarks
+bench: setup ## Measure, and print the numbers (long; ARGS='--without fleet' for ten minutes less)
+	@PYTHONPATH=functions $(PY) -m benchmarks $(ARGS)
 
 faults: setup ## Strike every AWS call with every fault; the table of how each case ends (long)
 	@PYTHONPATH=functions $(PY) -m tests.faults $(ARGS)

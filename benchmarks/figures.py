@@ -37,6 +37,14 @@ class Figure:
         return asdict(self) | {"missed": self.missed}
 
 
+@dataclass(frozen=True)
+class Results:
+    """What a part measured: its figures, and the rest of what the page shows (JSON)."""
+
+    figures: list[Figure]
+    data: Any = None
+
+
 def number(value: float | None) -> str:
     """Return a number as people read it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -49,15 +51,38 @@ _PARAMETERS = PARAMETERS | {
 _LONGEST_SECONDS = 1_800
 
 
-def measure(users: Sequence[int] = USERS, fleets: Sequence[int] = FLEETS) -> list[Figure]:
-    """Deploy the real template to the embedded AWS, once for the calls and once for each fleet."""
-    figures = list(_calls(users))
-    rotations = [_rotated(count) for count in fleets]
-    figures += [figure for _, figure in rotations]
-    (small, _), (large, _) = rotations[0], rotations[-1]
-    name = f"seconds per rotation, {fleets[-1]} users over {fleets[0]}"
+def measure_calls(users: Sequence[int] = USERS) -> list[Figure]:
+    """Deploy the real template to the embedded AWS and count the calls of dry runs."""
+    return list(_calls(users))
+
+
+def measure_rotations(fleets: Sequence[int] = FLEETS) -> list[Figure]:
+    """Deploy the real template to the embedded AWS anew for each fleet, and rotate it."""
+    fleet = [_rotated(count) for count in fleets]
+    small, large = fleet[0], fleet[-1]
+    of = f"{fleets[-1]} users over {fleets[0]}"
+    return [
+        *(figure for rotated in fleet for figure in rotated.figures),
+        _growth(f"fleet: seconds per rotation, {of}", small.elapsed, large.elapsed),
+        _growth(f"fleet: mean time of one rotation, {of}", small.mean, large.mean),
+    ]
+
+
+@dataclass(frozen=True)
+class _Rotated:
+    """A fleet that was rotated; None when not every rotation went well.
+
+    elapsed: seconds of the run by users. mean: of one rotation, from its start to its end.
+    """
+
+    elapsed: float | None
+    mean: float | None
+    figures: tuple[Figure, ...]
+
+
+def _growth(name: str, small: float | None, large: float | None) -> Figure:
     growth = round(large / small, 2) if small and large else None
-    return [*figures, Figure(name, growth, "", MOST_GROWTH)]
+    return Figure(name, growth, "", MOST_GROWTH)
 
 
 @contextmanager
@@ -163,8 +188,8 @@ class _Crew:
             self.failed[f"status {answer.status}"] += 1
 
 
-def _rotated(count: int) -> tuple[float | None, Figure]:
-    """Let a fleet run rotate so many users; returns the seconds per rotation and the figure."""
+def _rotated(count: int) -> _Rotated:
+    """Let a fleet run rotate so many users."""
     name = f"fleet of {count} users: seconds per rotation"
     with _deployed() as stack:
         with ThreadPoolExecutor(8) as pool:
@@ -177,6 +202,7 @@ def _rotated(count: int) -> tuple[float | None, Figure]:
         seconds = time.monotonic() - began
         crew.stop()
         whole = stack.reports.json(f"fleet/{ended.result['runId']}/result.json")
+        mean = _mean_seconds(stack)
         why = {item["reason"] for item in whole["rotations"] if item["outcome"] != "ROTATED"}
     outcomes = ended.result.get("outcomes", {})
     told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
@@ -186,5 +212,25 @@ def _rotated(count: int) -> tuple[float | None, Figure]:
     )
     if outcomes != {"ROTATED": count} or crew.failed:
         print(*sorted(why)[:10], dict(crew.failed), sep="\n", file=sys.stderr)
-        return None, Figure(name, None, "s", None, note)
-    return seconds / count, Figure(name, round(seconds / count, 2), "s", None, note)
+        return _Rotated(None, None, (Figure(name, None, "s", None, note),))
+    return _Rotated(
+        seconds / count,
+        mean,
+        (
+            Figure(name, round(seconds / count, 2), "s", None, note),
+            Figure(f"fleet of {count} users: mean time of one rotation", round(mean, 1), "s"),
+        ),
+    )
+
+
+def _mean_seconds(stack: Stack) -> float:
+    """Return the mean time from start to end of the rotations."""
+    pages = stack.machines.get_paginator("list_executions").paginate(
+        stateMachineArn=stack.rotate_arn, statusFilter="SUCCEEDED"
+    )
+    seconds: list[float] = [
+        (one["stopDate"] - one["startDate"]).total_seconds()
+        for page in pages
+        for one in page["executions"]
+    ]
+    return statistics.mean(seconds)

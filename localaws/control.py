@@ -16,6 +16,7 @@ from localaws.model import (
     CredentialReportModel,
     FaultRule,
     FiredFault,
+    Invocation,
     LastUsedModel,
 )
 
@@ -139,6 +140,14 @@ class Control:
     def changes(self, user: str) -> list[Change]:
         """Every change of a user's keys and secret, oldest first, lost answers included."""
         return [Change(**change) for change in self._post("changes", {"user": user})]
+
+    def invocations(self, *, since: float = 0) -> list[Invocation]:
+        """The function invocations that began since a Unix time and are over, in order of end."""
+        return [Invocation(**found) for found in self._post("invocations", {"since": since})]
+
+    def end_idle_workers(self) -> None:
+        """End the Lambda workers that wait for work: the next invocations are cold starts."""
+        self._post("workers/end-idle", {})
 
     def workers(self) -> list[int]:
         """The process ids of the Lambda workers that are alive."""

@@ -218,12 +218,14 @@ def start(
     account_id: str = "123456789012",
     log_dir: Path | None = None,
     overlay: bool = True,
+    preload: bool = True,
 ) -> LocalAws:
     """Start an emulator on a free loopback port and wait until it answers.
 
     Its log goes to `log_dir`, or to a temporary directory that `stop()` removes. The emulator
     ends with this process, however this process ends. `overlay=False` starts MiniStack as it
-    comes, without the control endpoints, to see which gaps it still has.
+    comes, without the control endpoints, to see which gaps it still has. `preload=False` lets each
+    Lambda worker import everything by itself: its cold starts are then as dear as they are.
     """
     work_dir = Path(tempfile.mkdtemp(prefix="localaws-"))
     log_path = (log_dir or work_dir) / f"{work_dir.name}.log"
@@ -238,7 +240,8 @@ def start(
             process = subprocess.Popen(
                 [sys.executable, "-m", "localaws.server", *map(str, theirs)]
                 + ([] if overlay else ["bare"]),
-                env=_server_environment(region, account_id, work_dir, port),
+                env=_server_environment(region, account_id, work_dir, port)
+                | ({} if preload else {"LOCALAWS_PRELOAD": "no"}),
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -217,9 +217,17 @@ class Middleware:
                 return [asdict(fired) for fired in state.faults.fired(asked["user"], asked["rule"])]
             case "changes":
                 return [asdict(change) for change in journal.of(asked["user"])]
-            case "workers":
-                return self._workers.pids()
+            case "workers" | "workers/end-idle" | "invocations":
+                return self._of_workers(command, asked)
         return _set(command, asked)
+
+    def _of_workers(self, command: str, asked: dict[str, Any]) -> Any:
+        if command == "invocations":
+            return [asdict(done) for done in self._workers.invocations(asked["since"])]
+        if command == "workers":
+            return self._workers.pids()
+        self._workers.end_idle()
+        return None
 
 
 def _set(command: str, asked: dict[str, Any]) -> None:

@@ -117,6 +117,22 @@ class ApiCall:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """One invocation of a function, whoever asked for it.
+
+    time: Unix time of its beginning. function: the function's name. seconds: how long the handler
+    took. init_seconds: what a cold start took before it, from the fork of an environment to the
+    handler's module being imported; None for a warm one. error: its class, or "".
+    """
+
+    time: float
+    function: str
+    seconds: float
+    init_seconds: float | None
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """A user's keys and secret right after a call that may have changed them.
 

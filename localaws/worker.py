@@ -59,7 +59,8 @@ def serve_forks(control: socket.socket) -> None:
     """Fork one worker for each message; ends when the emulator closes its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; death is seen as an EOF
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the emulator's to handle
-    preload()
+    if os.environ.get("LOCALAWS_PRELOAD") != "no":
+        preload()
     gc.collect()
     gc.freeze()  # leaves the shared pages alone in the children
     me = os.getpid()

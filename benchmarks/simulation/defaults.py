@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from keyturn.fleet.settings import FleetSettings
 from keyturn.policy import settle
 from keyturn.request import TimingRequest
 from keyturn.rotation import Policy
@@ -32,3 +33,14 @@ def policy(**changed: int) -> Policy:
     False
     """
     return settle(_settings(), {}, TimingRequest()).model_copy(update=changed)
+
+
+def fleet() -> FleetSettings:
+    """Return the settings of the fleet run with the template's defaults."""
+    parameters = template.load()["Parameters"]
+    return FleetSettings(
+        report_bucket="unset",
+        max_key_age_days=int(parameters["MaxKeyAgeDays"]["Default"]),
+        max_rotations_per_run=int(parameters["MaxRotationsPerRun"]["Default"]),
+        rotations=_settings(),
+    )

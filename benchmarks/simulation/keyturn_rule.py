@@ -48,7 +48,12 @@ class KeyturnRule:
 
     def run(self, scene: Scene) -> Ending:
         """Rotate the scene's user."""
-        return _Run(scene, self._policy, self._evidence).run()
+        return self.rotate(scene)[0]
+
+    def rotate(self, scene: Scene) -> tuple[Ending, Rotation]:
+        """Rotate the scene's user; also return the rotation, which knows how often was looked."""
+        run = _Run(scene, self._policy, self._evidence)
+        return run.run(), run.rotation
 
 
 class LightObservations(Observations):

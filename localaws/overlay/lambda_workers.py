@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ from typing import Any
 
 from ministack.core.lambda_runtime import _RESERVED_RUNTIME_ENV_VARS
 from ministack.services import lambda_svc, sts
+
+from localaws.model import Invocation
 
 Config = dict[str, Any]
 Result = dict[str, Any]
@@ -48,6 +51,7 @@ COLD_STARTS_AT_ONCE = 4
 MOST_IDLE = 64
 INIT_TIMEOUT_SECONDS = 30.0
 READ_BYTES = 1 << 16
+INVOCATIONS_KEPT = 50_000
 
 
 @dataclass(eq=False)
@@ -149,6 +153,7 @@ class Workers:
         self._code_dirs: dict[str, Path] = {}
         self._cold_starts = threading.BoundedSemaphore(COLD_STARTS_AT_ONCE)
         self._fork_lock = threading.Lock()
+        self._done: deque[Invocation] = deque(maxlen=INVOCATIONS_KEPT)
         self._control, theirs = socket.socketpair()
         # From the main thread: the kernel's death signal follows the thread that started a child.
         self._fork_server = subprocess.Popen(
@@ -168,6 +173,7 @@ class Workers:
         pool = self._pool(function, config)
         with pool.room:
             started_cold = False
+            began, init = time.monotonic(), None
             try:
                 worker = pool.idle.pop()
             except IndexError:
@@ -176,8 +182,19 @@ class Workers:
                 if not isinstance(worker_or_result, Worker):
                     return worker_or_result
                 worker = worker_or_result
+                init = time.monotonic() - began
+            at, begun = time.time(), time.monotonic()
             with self._busy_with(worker, event, request_id):
                 result, alive = self._invoke(worker, config, event, request_id)
+            self._done.append(
+                Invocation(
+                    time=at,
+                    function=config["FunctionName"],
+                    seconds=time.monotonic() - begun,
+                    init_seconds=init,
+                    error=result["body"]["errorType"] if result.get("error") else "",
+                )
+            )
             if alive and self._pools.get(config["FunctionArn"]) is pool:
                 worker.idle_since = time.monotonic()
                 pool.idle.append(worker)
@@ -191,6 +208,17 @@ class Workers:
     def worker_of(self, access_key_id: str) -> Worker | None:
         """The worker that is signing with this key, if it is in an invocation."""
         return self._busy.get(access_key_id)
+
+    def invocations(self, since: float) -> list[Invocation]:
+        """The invocations that began since a Unix time and are over."""
+        return [done for done in self._done.copy() if done.time >= since]
+
+    def end_idle(self) -> None:
+        """End the environments that wait for work."""
+        for pool in list(self._pools.values()):
+            while pool.idle:
+                with contextlib.suppress(IndexError):  # taken for an invocation meanwhile
+                    pool.idle.pop().discard()
 
     def pids(self) -> list[int]:
         """The processes of all environments, idle or busy."""

@@ -33,10 +33,16 @@ READ_ONLY = ("Get", "List", "Describe")
 NEEDS_NO_FENCE = {"keyturn.aws.executions.start"}
 
 
+# What only audits and fleet runs use: they ask for reports and write files, no keys and no labels.
+OF_REPORTS = {"keyturn.aws.reports", "keyturn.aws.s3"}
+
+
 def functions() -> list[tuple[str, Callable[..., Any]]]:
-    """Every public function of every adapter module."""
+    """Every public function of every adapter module that has to do with keys and labels."""
     found = []
     for module_info in pkgutil.iter_modules(keyturn.aws.__path__, "keyturn.aws."):
+        if module_info.name in OF_REPORTS:
+            continue
         module = importlib.import_module(module_info.name)
         for name, member in inspect.getmembers(module, callable):
             mine = getattr(member, "__module__", None) == module.__name__
@@ -64,10 +70,13 @@ ARGUMENTS: dict[str, Any] = {
     "name": "machine-user/ci",
     "names": ["alarm"],
     "operation": "x:Y",
+    "path": "/",
+    "prefix": "machine-user/",
     "response": {},
     "secret_id": "machine-user/ci",
     "tags": {},
     "to": "b" * 32,
+    "user_id": "AIDAIOSFODNN7EXAMPLE",
     "user_name": "ci",
     "value": SecretStr("{}"),
     "version_id": "a" * 32,
@@ -214,3 +223,11 @@ def test_a_redriven_execution_is_refused_before_it_looks_at_anything(
     with pytest.raises(ExecutionRedriven):
         execution.call(handler, redrives=1, which="OLD", phase="CHECK", healthUrl=None)
     assert account.wire.operations == []
+
+
+def test_functions_of_rotations_do_not_use_what_has_no_fence() -> None:
+    for module_info in pkgutil.iter_modules(keyturn.handlers.__path__, "keyturn.handlers."):
+        module = importlib.import_module(module_info.name)
+        rotates = "state_function" in vars(module)
+        used = {getattr(member, "__name__", "") for member in vars(module).values()}
+        assert not (rotates and used & OF_REPORTS), module_info.name

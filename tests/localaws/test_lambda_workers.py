@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import localaws
@@ -19,6 +21,28 @@ def test_an_exception_is_reported_by_its_class_and_leaves_the_worker_warm(toy: T
     after = toy.invoke({"do": "sleep", "seconds": 0})
     assert after["pid"] in pids
     assert after["invocations"] > 2
+
+
+def test_invocations_are_recorded_as_cold_or_warm(toy: Toy) -> None:
+    toy.aws.control.end_idle_workers()
+    since = time.time()
+    toy.invoke({"do": "sleep", "seconds": 0.2})
+    toy.invoke({"do": "raise", "message": "broken"})
+    cold, warm = toy.aws.control.invocations(since=since)
+    assert cold.function == warm.function == toy.outputs["ActorName"]
+    assert cold.init_seconds is not None
+    assert cold.seconds >= 0.2
+    assert (warm.init_seconds, warm.error) == (None, "ToyError")
+
+
+def test_without_preloading_a_worker_imports_everything_by_itself() -> None:
+    imported = {}
+    for preload in (True, False):
+        with localaws.start(preload=preload) as aws:
+            outputs = localaws.deploy(aws, stack_name="loads", template=TOY, parameters={})
+            answer = Toy(aws, outputs).invoke({"do": "imported", "module": "pydantic"})
+            imported[preload] = answer["imported"]
+    assert imported == {True: True, False: False}
 
 
 def test_a_worker_that_exits_is_replaced(toy: Toy) -> None:

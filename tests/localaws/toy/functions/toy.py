@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -28,6 +29,8 @@ def act(event: dict[str, Any], context: Any) -> dict[str, Any]:
             time.sleep(event["seconds"])
         case "print":
             print(event["text"])  # noqa: T201
+        case "imported":
+            return {"imported": event["module"] in sys.modules}
         case "call":
             client = boto3.client(event["service"])
             answer = getattr(client, event["operation"])(**event["arguments"])
