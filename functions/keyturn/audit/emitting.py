@@ -15,13 +15,14 @@ from typing import NamedTuple
 from keyturn.audit.columns import NO_DATES, Cells
 from keyturn.audit.dates import BROKEN, Calendar, parsed
 from keyturn.audit.findings import Hit, judge
-from keyturn.audit.model import Finding, KeyRecord, Need, Status, Thresholds
+from keyturn.audit.model import Finding, KeyRecord, Need, Severity, Status, Thresholds
 from keyturn.audit.need import need
 from keyturn.audit.rules import NO, UNMANAGED, YES, Profile
 from keyturn.audit.sources import SEVERITIES, SOURCES, USER_RULES
 from keyturn.audit.texts import MARKED_AGE, MARKED_CELLS, Form, finding_texts, key_texts
 from keyturn.identifiers import masked_in
 
+SEVERITY_RANK = {severity: rank for rank, severity in enumerate(reversed(Severity))}
 _INDEX = {name: index for index, name in enumerate(Cells._fields)}
 _USER, _INPUT = "{user}", "{input}"
 _LONGEST_CELL = 60
@@ -47,6 +48,8 @@ class Template:
     """Whether the user goes in as the input of a rotation rather than as a command's option."""
     about_cells: bool
     """Whether the detail says which cells do not tell, so that no two rows share it."""
+    severity: int
+    """The rank of the severity: the worse, the greater."""
     forms: list[Form] = field(default_factory=list, compare=False)
     """Of rows with plain cells: one, once it was asked for."""
 
@@ -61,6 +64,8 @@ class KeyTemplate:
     used: int
     region: int
     service: int
+    clear: bool
+    """Whether both dates are dates, or none, as far as there is a use."""
     tier: str | None
     managed: bool
     console: bool
@@ -129,6 +134,7 @@ def plan_for(
                         _INDEX[f"{key.name}_last_used_date"],
                         _INDEX[f"{key.name}_last_used_region"],
                         _INDEX[f"{key.name}_last_used_service"],
+                        key.rotated >= 0 and key.used != BROKEN,
                         calendar.tier(key.rotated),
                         managed,
                         profile.console == YES,
@@ -154,6 +160,7 @@ def template(hit: Hit, managed: bool, calendar: Calendar) -> Template:
         hit.next.split(_INPUT if for_rotation else _USER),
         for_rotation,
         hit.status is Status.UNKNOWN and not hit.detail,
+        SEVERITY_RANK[hit.severity],
     )
 
 
@@ -167,13 +174,8 @@ class Row(NamedTuple):
 
 def age_of(made: Template, cells: tuple[str, ...], at: datetime) -> int | None:
     """Return the full days since the latest of the dates that a finding is about."""
-    if not made.dated:
-        return None
-    if len(made.dated) == 1:  # most are, and this is for every finding
-        age = (at - datetime.fromisoformat(cells[made.dated[0]])).days
-        return age if age > 0 else 0
     moments = [moment for place in made.dated if (moment := parsed(cells[place]))]
-    return max(0, (at - max(moments)).days)
+    return max(0, (at - max(moments)).days) if made.dated else None
 
 
 def finding(made: Template, row: Row, calendar: Calendar) -> Finding:

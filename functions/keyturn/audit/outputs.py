@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from keyturn.audit.columns import NO_DATES
-from keyturn.audit.dates import Calendar, parsed
+from keyturn.audit.dates import Calendar
 from keyturn.audit.emitting import (
+    SEVERITY_RANK,
     Plan,
     Row,
     age_of,
@@ -88,19 +89,26 @@ class Files:
         Only what may be on the page is made into a record.
         """
         cells = row.cells
-        is_plain = plain(cells)
-        values = [*cells, ""]
+        if not plain(cells):
+            for key in plan.keys:
+                self.key(key_record(key, row, calendar))
+            for hit in plan.hits:
+                self.finding(finding(hit, row, calendar))
+            return
+        values, ages, at = [*cells, ""], {}, calendar.at
         for key in plan.keys:
-            used = cells[key.used]
-            created = parsed(cells[key.created]) if is_plain else None
-            never_used = used in NO_DATES
-            if created is None or not (never_used or parsed(used)):
+            if not key.clear:
                 self.key(key_record(key, row, calendar))
                 continue
-            days = (calendar.at - created).days
-            age = days if days > 0 else 0
+            place = key.created
+            days = (at - datetime.fromisoformat(cells[place])).days
+            ages[place] = age = days if days > 0 else 0
             values[AGE] = str(age)
-            without = (never_used, cells[key.service] in NO_DATES, cells[key.region] in NO_DATES)
+            without = (
+                cells[key.used] in NO_DATES,
+                cells[key.service] in NO_DATES,
+                cells[key.region] in NO_DATES,
+            )
             self._keys.fill(
                 key.forms.get(without) or key_form(key, row.account_id, without), values
             )
@@ -108,13 +116,15 @@ class Files:
             if score > self._worst_keys.least:
                 self._worst_keys.add(score, key_record(key, row, calendar))
         for hit in plan.hits:
-            if not is_plain or hit.about_cells:
+            if hit.about_cells:
                 self.finding(finding(hit, row, calendar))
                 continue
-            days_old = age_of(hit, cells, calendar.at)
+            dated = hit.dated
+            known = ages.get(dated[0]) if len(dated) == 1 else None
+            days_old = known if known is not None else age_of(hit, cells, at)
             values[AGE] = str(days_old)
             self._findings.fill(hit.forms[0] if hit.forms else form(hit, row.account_id), values)
-            score = _SEVERITY_SCORE[hit.hit.severity] + (days_old or 0)
+            score = hit.severity * _STEP + (days_old or 0)
             if score > self._worst_findings.least:
                 self._worst_findings.add(score, finding(hit, row, calendar))
 
@@ -177,10 +187,11 @@ class _Spool:
     def __init__(self, csv: Path, columns: Iterable[str], json: Path, begins: str) -> None:
         self.csv_path, self.json_path = csv, json
         self.count = 0
-        self._csv = _text_file(self.csv_path)
-        self._json = _text_file(self.json_path)
-        self._csv.write(",".join(columns) + "\r\n")
-        self._json.write(begins)
+        # Unbuffered: what is written has been put together already.
+        self._csv = self.csv_path.open("wb", buffering=0)
+        self._json = self.json_path.open("wb", buffering=0)
+        self._csv.write(_encoded(",".join(columns) + "\r\n"))
+        self._json.write(_encoded(begins))
         self._csv_parts: list[str] = []
         self._json_parts: list[str] = []
         self._begun = False
@@ -201,8 +212,8 @@ class _Spool:
     def _flush(self) -> None:
         as_json = "".join(self._json_parts)
         # The first record has no comma before it.
-        self._json.write(as_json if self._begun else as_json[1:])
-        self._csv.write("".join(self._csv_parts))
+        self._json.write(_encoded(as_json if self._begun else as_json[1:]))
+        self._csv.write(_encoded("".join(self._csv_parts)))
         self._begun = True
         self._json_parts.clear()
         self._csv_parts.clear()
@@ -216,11 +227,9 @@ class _Spool:
         self._json.close()
 
 
-def _text_file(path: Path) -> IO[str]:
+def _encoded(text: str) -> bytes:
     # A damaged report can hold half characters, which UTF-8 cannot: they are written as escapes.
-    return path.open(
-        "w", encoding="utf-8", errors="backslashreplace", newline="", buffering=_BUFFER
-    )
+    return text.encode(errors="backslashreplace")
 
 
 class _Worst:
@@ -247,15 +256,14 @@ class _Worst:
 
 
 _STEP = 10_000_000
-_SEVERITY_SCORE = {severity: rank * _STEP for rank, severity in enumerate(reversed(Severity))}
-_UNKNOWN_SCORE = _SEVERITY_SCORE[Severity.HIGH] - _STEP // 2
+_UNKNOWN_SCORE = SEVERITY_RANK[Severity.HIGH] * _STEP - _STEP // 2
 
 
 def _finding_score(status: Status, severity: Severity, age_days: int | None) -> int:
     """The worse, the greater; what is UNKNOWN may be bad, so only HIGH and CRITICAL go before."""
     if status is Status.UNKNOWN:
-        return _UNKNOWN_SCORE + _SEVERITY_SCORE[severity] // _STEP
-    return _SEVERITY_SCORE[severity] + (age_days or 0)
+        return _UNKNOWN_SCORE + SEVERITY_RANK[severity]
+    return SEVERITY_RANK[severity] * _STEP + (age_days or 0)
 
 
 def _key_score(active: bool, age_days: int | None) -> int:
