@@ -51,6 +51,8 @@ class Calendar:
         self.cuts = sorted({*over.values(), *reached.values(), future})
         self._over = {age: self.cuts.index(cut) for age, cut in over.items()}
         self._reached = {age: self.cuts.index(cut) for age, cut in reached.items()}
+        self.long_ago = self._over[TIERS[2]]
+        """The rank of what is just over a year old; how much older a user is, no rule asks."""
         self.future = len(self.cuts)
         """The rank of a date that is later than the report."""
 

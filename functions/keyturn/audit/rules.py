@@ -107,10 +107,13 @@ class Profile(NamedTuple):
             young = rank >= 0 and not calendar.reached(rank, young_days)
             return calendar.future - 1 if young else rank
 
+        created = known(self.created)
+        if self.console == NO or self.password_changed != NO_DATE:  # else it dates the password
+            created = max(created, calendar.long_ago) if created >= 0 else created
         return Profile(
             self.console,
             self.mfa if self.console != NO else NO,
-            known(self.created),
+            created,
             use(self.console, self.password_used),
             use(self.console, self.password_changed),
             self.key_1_active,

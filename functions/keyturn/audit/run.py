@@ -180,6 +180,7 @@ class _Account:
         cuts, boolean = self.calendar.cuts, _BOOLEANS
         no_dates, parse, rank = NO_DATES, datetime.fromisoformat, bisect_right
         previous, oldest, user_arns = "", self.calendar.future, self.user_arns
+        checks_names = True
         for read in rows:
             row: list[str] = read
             if len(row) != width or not row[arn_at].startswith(user_arns):
@@ -193,13 +194,16 @@ class _Account:
                 active_2, rotated_2, used_2, _, _,
             ) = cells = pick(row)  # fmt: skip
             name = user.lower()
-            if (self.checks_names or name <= previous) and self._repeated(name, previous):
-                self._unreadable(cells, "the user is listed a second time.")
-                continue
+            if checks_names or name <= previous:
+                if self._repeated(name, previous):
+                    self._unreadable(cells, "the user is listed a second time.")
+                    continue
+                checks_names = self.checks_names
             previous = name
             try:
+                has_console = boolean[console]
                 profile: tuple[int, ...] = (
-                    boolean[console],
+                    has_console,
                     boolean[mfa],
                     rank(cuts, parse(created)),
                     NO_DATE if password_used in no_dates else rank(cuts, parse(password_used)),
@@ -212,7 +216,7 @@ class _Account:
                     boolean[active_2],
                     NO_DATE if rotated_2 in no_dates else rank(cuts, parse(rotated_2)),
                     NO_DATE if used_2 in no_dates else rank(cuts, parse(used_2)),
-                    _made_with(created, rotated_1, rotated_2) if boolean[console] else 0,
+                    _made_with(created, rotated_1, rotated_2) if has_console else 0,
                     self._managed(user, arn) if user in managed else UNMANAGED,
                 )
             except (LookupError, ValueError, TypeError):
