@@ -7,7 +7,6 @@ measurement in a fresh interpreter, so that the others on this computer matter l
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
@@ -27,8 +26,6 @@ SMALL, LARGE = 5_000, 1_000_000
 RULES_BOUND = 1_000_000 / 200_000  # microseconds a row
 ALL_BOUND = 1_000_000 / 50_000
 MEMORY_BOUND_MB = 16
-_PARSED = 100_000
-"""Rows of the measurement without parsing: they have to be in memory."""
 _AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -38,9 +35,7 @@ def measure() -> list[Figure]:
         paths = {rows: write(Path(scratch), rows) for rows in (SMALL, LARGE)}
         rules = {rows: _run("rules", path, scratch) for rows, path in paths.items()}
         everything = {rows: _run("all", path, scratch) for rows, path in paths.items()}
-        parsed = _run("parsed", paths[LARGE], scratch)
     return [
-        _speed("rules, rows in memory", parsed, RULES_BOUND),
         *(_speed("rules and CSV parsing", rules[rows], RULES_BOUND) for rows in paths),
         *(_speed("all outputs and the page", everything[rows], ALL_BOUND) for rows in paths),
         _memory("rules", rules),
@@ -89,8 +84,8 @@ def _run(what: str, path: Path, scratch: str) -> dict[str, float]:
 
 
 def inside(what: str, path: Path, scratch: Path) -> dict[str, float]:
-    """Audit a file: `rules` and `parsed` (rows in memory) only count, `all` writes everything."""
-    from keyturn.audit import columns  # noqa: PLC0415 - not in the process that only starts others
+    """Audit a file: `rules` only counts, `all` writes everything."""
+    # Not in the process that only starts others.
     from keyturn.audit.model import AccountSource, Thresholds  # noqa: PLC0415
     from keyturn.audit.outputs import Files  # noqa: PLC0415
     from keyturn.audit.run import audit  # noqa: PLC0415
@@ -98,10 +93,6 @@ def inside(what: str, path: Path, scratch: Path) -> dict[str, float]:
     with path.open(encoding="utf-8", newline="") as lines:
         source = AccountSource(lines=lines, at=_AT, name=path.name)
         files = Files(scratch / f"out-{path.stem}") if what == "all" else None
-        if what == "parsed":
-            reader = csv.reader(lines)
-            kept = [row for row, _ in zip(reader, range(_PARSED + 2), strict=False)]
-            columns.csv = _Parsed(kept)  # type: ignore[attr-defined,assignment]
         began = time.process_time()
         report = audit([source], Thresholds(), sink=files)
         if files:
@@ -125,26 +116,6 @@ def _peak_megabytes() -> float:
         (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1_000_000
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_000_000
-
-
-class _Parsed:
-    """Stands for the module csv where the parsing is left out of the figure."""
-
-    Error = csv.Error
-
-    def __init__(self, rows: list[list[str]]) -> None:
-        self.rows = rows
-
-    def reader(self, _: Iterator[str]) -> _Parsed:
-        self.line_num = 0
-        self.iterator = iter(self.rows)
-        return self
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self.iterator
-
-    def __next__(self) -> list[str]:
-        return next(self.iterator)
 
 
 # The report
