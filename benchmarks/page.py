@@ -329,9 +329,11 @@ def _starts(document: Document) -> str:
     rows = [
         (
             one["function"],
-            f"{one['init']:.0f}",
-            f"{one['cold']:.0f}",
-            f"{one['init'] + one['cold']:.0f}",
+            *(
+                (f"{one['init']:.0f}", f"{one['cold']:.0f}", f"{one['init'] + one['cold']:.0f}")
+                if one["init"] is not None
+                else ("-", "-", "-")
+            ),
             f"{one['warm']:.0f}" if one["warm"] is not None else "-",
             one["colds"],
             one["warms"],

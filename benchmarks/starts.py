@@ -8,6 +8,7 @@ least, and is warm at least once.
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import localaws
 from benchmarks.figures import Figure, Results
 from localaws.consumer import serve_health
 from localaws.model import Invocation
+from tests.alerts import sample
 from tests.outcomes import LINGERING
 from tests.scenarios import consuming, recovery_of
 from tests.support import PARAMETERS, Stack
@@ -104,7 +106,7 @@ def _figures(functions: Sequence[dict[str, Any]]) -> list[Figure]:
 
 
 def _round(stack: Stack) -> None:
-    """Rotate and retire; back out by hand; let a dead execution be cleaned up; run a fleet."""
+    """Rotate and retire; back out by hand; clean a dead execution up; run a fleet; alert."""
     user = stack.user()
     with consuming(stack, user) as consumer:
         server = serve_health(consumer)
@@ -133,3 +135,7 @@ def _round(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user):
         stack.fleet(userNames=[user.name])
+    event = sample(stack, "security_hub_iam3", user)  # of a user who has just been rotated
+    stack.aws.client("lambda").invoke(
+        FunctionName=f"{_NAME}-StartRotation", Payload=json.dumps(event)
+    )
