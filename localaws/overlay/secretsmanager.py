@@ -8,7 +8,7 @@ Gaps in MiniStack 1.5.33 that this closes:
   and does not make the first value AWSCURRENT;
 - promotion to AWSCURRENT takes AWSPENDING away and forgets the version that loses its last label;
 - GetSecretValue does not notice that VersionId and VersionStage disagree;
-- an ARN without its suffix finds any secret whose name merely begins alike;
+- an ARN without its suffix finds any secret whose name merely begins alike, or ends like a suffix;
 - ListSecretVersionIds shows unlabelled versions unasked;
 - UpdateSecret ignores ClientRequestToken.
 
@@ -75,6 +75,10 @@ def _refusing(handler: Callable[[Data], Response]) -> Callable[[Data], Response]
 def _exact(original: Callable[..., Any]) -> Callable[..., Any]:
     def resolve(secret_id: str, **options: Any) -> Any:
         key, secret = original(secret_id, **options)
+        # AWS takes a partial ARN that ends like a whole one for a whole one, and finds nothing.
+        looks_whole = secret_id.startswith("arn:") and ENDS_LIKE_AN_ARN.search(secret_id)
+        if looks_whole and (secret is None or secret["ARN"] != secret_id):
+            return None, None
         if secret is not None and secret_id not in (key, secret["ARN"], secret["ARN"][:-7]):
             exact = secretsmanager._secrets.get(secret_id.rsplit(":secret:", maxsplit=1)[-1])
             return (exact["Name"], exact) if exact is not None else (None, None)
@@ -125,11 +129,11 @@ def _changed(secret: Secret) -> None:
 def create_secret(data: Data) -> Response:
     """CreateSecret."""
     name = data.get("Name", "")
-    if not NAME.fullmatch(name) or ENDS_LIKE_AN_ARN.search(name):
+    if not NAME.fullmatch(name):
         raise _RefusedError(
             "ValidationException",
             "Invalid name. Must be a valid name containing alphanumeric characters, or any of the "
-            "following: -/_+=.@! and must not end with a hyphen followed by six characters.",
+            "following: -/_+=.@!",
         )
     existing = secretsmanager._secrets.get(name)
     if existing is not None and existing.get("DeletedDate"):

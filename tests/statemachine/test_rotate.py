@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -97,7 +98,7 @@ def consumers_move_and_the_old_key_goes(stack: Stack) -> None:
 
 @scenario
 def named_by_its_key(stack: Stack) -> None:
-    user = stack.user()
+    user = stack.user(f"Every_+=.@-{uuid4().hex[:9]}")
     with consuming(stack, user) as consumer:
         ended = stack.rotate(accessKeyId=user.access_key_id)
         assert consumer.counts.errors == 0
@@ -147,7 +148,8 @@ def adopted(stack: Stack, user: MachineUser) -> None:
 
 @scenario
 def adopted_without_a_secret(stack: Stack) -> None:
-    adopted(stack, stack.user(secret=False))
+    # Its secret's name ends in a hyphen and six characters, as the ARN of a secret does.
+    adopted(stack, stack.user(f"u{uuid4().hex[:6]}-worker", secret=False))
 
 
 @scenario
