@@ -262,24 +262,13 @@ def _not_picked_up(stack: Stack, counting: Counting) -> Executions:
 
 def _alarm(stack: Stack, counting: Counting) -> Executions:
     user = stack.user()
-    watch, alarm = stack.aws.client("cloudwatch"), f"errors-of-{user.name}"
-    watch.put_metric_alarm(
-        AlarmName=alarm,
-        MetricName="Errors",
-        Namespace="Consumers",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=0,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    watch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="fine")
+    alarm = stack.new_alarm(user.name)
     _tag(stack, user, "keyturn:alarm-1", alarm)
     with consuming(stack, user):
         counting.begin()
         arn = stack.start(user.name)
         stack.reaches(arn, "Watch Consumers")
-        watch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="errors")
+        stack.goes_off(alarm)
         ended = stack.ended(arn)
     return [("backed out: an alarm in the watch", _ended(ended, "BACKED_OUT"))]
 

@@ -124,6 +124,29 @@ class Stack:
             )
         return made
 
+    def new_alarm(self, user_name: str) -> str:
+        """Put a CloudWatch alarm, in OK, for a secret of this user to name; return its name."""
+        name = f"errors-of-{user_name}"
+        watch = self.aws.client("cloudwatch")
+        watch.put_metric_alarm(
+            AlarmName=name,
+            MetricName="Errors",
+            Namespace="Consumers",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        watch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="fine")
+        return name
+
+    def goes_off(self, alarm: str) -> None:
+        """Set an alarm to ALARM."""
+        self.aws.client("cloudwatch").set_alarm_state(
+            AlarmName=alarm, StateValue="ALARM", StateReason="errors"
+        )
+
     def add_key(self, name: str, *, days_old: float = 100) -> MachineUser:
         """Create a key as a person would, and backdate it."""
         made = self.iam.create_access_key(UserName=name)["AccessKey"]

@@ -104,23 +104,11 @@ def back_out_by_health(crew: Crew, health: HealthServer) -> Achieved:
 def back_out_by_alarm(crew: Crew, _: HealthServer) -> Achieved:
     """An alarm goes off after the deactivation."""
     old = crew.stack.current_key(crew.name)
-    watch = crew.stack.aws.client("cloudwatch")
-    alarm = f"errors-of-{crew.name}"
-    watch.put_metric_alarm(
-        AlarmName=alarm,
-        MetricName="Errors",
-        Namespace="Consumers",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=0,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    watch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="fine")
+    alarm = crew.stack.new_alarm(crew.name)
     with _tag(crew, "keyturn:alarm-1", alarm):
         running = _start(crew, watchSeconds=WATCH_STATIC_SECONDS)
         _reaches(crew, running, "Watch Consumers")
-        watch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="errors")
+        crew.stack.goes_off(alarm)
         ended = _ended(crew, running)
         _assert_back(crew, ended, old, ended.result["newAccessKeyId"], reason="in ALARM")
     return Achieved(back_outs=1)

@@ -354,24 +354,12 @@ def bad_health_before_the_cutover(stack: Stack) -> None:
 def an_alarm_after_the_deactivation(stack: Stack) -> None:
     user = stack.user()
     version = stack.labels(user.name)["AWSCURRENT"]
-    watch = stack.aws.client("cloudwatch")
-    alarm = f"errors-of-{user.name}"
-    watch.put_metric_alarm(
-        AlarmName=alarm,
-        MetricName="Errors",
-        Namespace="Consumers",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=0,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    watch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="fine")
+    alarm = stack.new_alarm(user.name)
     tag(stack, user, "keyturn:alarm-1", alarm)
     with consuming(stack, user) as consumer:
         arn = stack.start(user.name, timing=WATCHING)
         stack.reaches(arn, "Watch Consumers")
-        watch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="errors")
+        stack.goes_off(alarm)
         ended = stack.ended(arn)
         assert consumer.counts.errors == 0
     assert_outcome(
