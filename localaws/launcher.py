@@ -58,6 +58,7 @@ def client_config() -> Config:
         retries={"mode": "standard", "total_max_attempts": 3},
         s3={"addressing_style": "path"},
         max_pool_connections=50,
+        inject_host_prefix=False,  # no host sync-127.0.0.1
     )
 
 

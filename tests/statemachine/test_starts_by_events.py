@@ -197,7 +197,7 @@ def an_emergency_that_is_rejected_is_told(stack: Stack) -> None:
 
 
 @scenario
-def an_emergency_that_loses_the_race_for_the_claim_is_told(stack: Stack) -> None:
+def an_emergency_that_loses_the_race_for_the_claim_looks_again(stack: Stack) -> None:
     user = stack.user()
     stack.aws.control.inject(
         FaultRule(
@@ -208,20 +208,17 @@ def an_emergency_that_loses_the_race_for_the_claim_is_told(stack: Stack) -> None
             delay_seconds=8,
         )
     )
-    with consuming(stack, user):
+    with consuming(stack, user), never_again(stack, user.name, user.access_key_id):
         send(stack, sample(stack, "health_exposed_key", user))
         arn = execution(stack, emergency_of(user.access_key_id))
         stack.reaches(arn, "Issue New Key")
         faster = stack.start(user.name, timing=STAYS_OPEN)
-        stack.reaches(faster, "Wait For Consumers")
         ended = stack.ended(arn)
-        assert (ended.error, ended.result["outcome"]) == ("RequestRejected", "REJECTED")
-        assert "Reject Under Claim" in ended.states
-        (notification,) = stack.inbox.told(arn)
-        assert notification["Subject"] == "Rotation Needs Attention: an exposed key"
-        assert "start the EMERGENCY again" in notification["Message"]
-        stop(stack, faster)
-        stack.ended(recovery_of(stack, faster))
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert ended.states.count("Look Again?") == 1
+        assert "Stop Claimant" in ended.states
+        assert stack.ended(faster).status == "ABORTED"
+        assert stack.keys(user.name)[user.access_key_id] == "Inactive"
 
 
 @scenario
