@@ -161,7 +161,9 @@ def test_any_input_ends_as_the_contract_says_and_changes_nothing(
             if ended.status == "SUCCEEDED":
                 assert ended.result["outcome"] == "SKIPPED"
             else:
-                assert (ended.error, ended.result["outcome"]) == ("RequestRejected", "REJECTED")
+                assert (ended.error, ended.result["outcome"]) == ("RequestRejected", "REJECTED"), (
+                    ended.result["reason"]
+                )
         except AssertionError as error:
             error.add_note(f"with the input {ascii(data)[:500]}")
             raise

@@ -69,7 +69,9 @@ def the_only_key_is_replaced_at_once(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user) as consumer, never_again(stack, user.name, user.access_key_id):
         ended = emergency(stack, user.name)
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED"), ended.result[
+            "reason"
+        ]
         assert "Wait For Consumers" not in ended.states
         assert "Watch Consumers" in ended.states
         assert seconds_between(ended, "publishedAt", "deactivatedAt") < 5
@@ -90,7 +92,9 @@ def silence_calls_a_person_and_brings_nothing_back(stack: Stack) -> None:
         never_again(stack, user.name, user.access_key_id),
     ):
         ended = emergency(stack, user.name)
-        assert (ended.error, ended.result["outcome"]) == ("AttentionNeeded", "NEEDS_ATTENTION")
+        assert (ended.error, ended.result["outcome"]) == ("AttentionNeeded", "NEEDS_ATTENTION"), (
+            ended.result["reason"]
+        )
         assert "exposed and stays inactive" in ended.result["reason"]
         assert "reactivatedAt" not in ended.result
         new = ended.result["newAccessKeyId"]
@@ -105,7 +109,9 @@ def two_active_keys_need_a_name(stack: Stack) -> None:
     stack.add_key(user.name)
     before = stack.keys(user.name), stack.labels(user.name)
     ended = emergency(stack, user.name)
-    assert (ended.error, ended.result["outcome"]) == ("RequestRejected", "REJECTED")
+    assert (ended.error, ended.result["outcome"]) == ("RequestRejected", "REJECTED"), ended.result[
+        "reason"
+    ]
     assert "accessKeyId" in ended.result["reason"]
     assert (stack.keys(user.name), stack.labels(user.name)) == before
 
@@ -140,7 +146,9 @@ def without_room_for_a_new_key_the_exposed_one_goes_all_the_same(stack: Stack) -
     foreign = stack.add_key(user.name).access_key_id
     with never_again(stack, user.name, user.access_key_id):
         ended = emergency(stack, user.name, accessKeyId=user.access_key_id)
-        assert (ended.error, ended.result["outcome"]) == ("AttentionNeeded", "NEEDS_ATTENTION")
+        assert (ended.error, ended.result["outcome"]) == ("AttentionNeeded", "NEEDS_ATTENTION"), (
+            ended.result["reason"]
+        )
         assert "no room" in ended.result["reason"]
         assert foreign[-4:] in ended.result["reason"]
         assert stack.keys(user.name) == {user.access_key_id: "Inactive", foreign: "Active"}
@@ -337,7 +345,9 @@ def aborted_in_the_watch_it_is_finished_forward(stack: Stack) -> None:
         stack.reaches(arn, "Watch Consumers")
         stop(stack, arn)
         ended = stack.ended(recovery_of(stack, arn))
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED"), ended.result[
+            "reason"
+        ]
         assert "Reactivate Old Key" not in ended.states
         assert stack.current_key(user.name) == ended.result["newAccessKeyId"]
         assert "CLAIM" not in stack.labels(user.name)
@@ -354,7 +364,9 @@ def aborted_before_the_publishing_it_is_finished_forward(stack: Stack) -> None:
         stack.reaches(arn, "Prove New Key")
         stop(stack, arn)
         ended = stack.ended(recovery_of(stack, arn))
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED"), ended.result[
+            "reason"
+        ]
         assert "Publish New Key" in ended.states
 
 
@@ -370,7 +382,9 @@ def aborted_before_there_was_a_new_key_it_is_finished_forward(stack: Stack) -> N
         stop(stack, arn)
         stack.aws.control.clear_faults(rule=rule)
         ended = stack.ended(recovery_of(stack, arn))
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED"), ended.result[
+            "reason"
+        ]
         assert ended.result["oldAccessKeyId"] == user.access_key_id
 
 

@@ -111,7 +111,9 @@ def backed_out_as_asked(stack: Stack) -> None:
         first = stack.start(user.name, timing=STAYS_OPEN)
         stack.reaches(first, "Wait For Consumers")
         ended = stack.rotate(user.name, action="BACK_OUT", reason="a colleague asked")
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "BACKED_OUT")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "BACKED_OUT"), ended.result[
+            "reason"
+        ]
         assert ended.result["evidence"]["requestReason"] == "a colleague asked"
         told(stack, ended, "Rotation Backed Out", last_four(ended, "oldAccessKeyId"))
 
@@ -120,7 +122,9 @@ def backed_out_as_asked(stack: Stack) -> None:
 def backed_out_by_evidence(stack: Stack) -> None:
     user = stack.user()
     ended = stack.rotate(user.name, force=True, timing={"pickupTimeoutSeconds": 5})
-    assert (ended.error, ended.result["outcome"]) == ("RotationBackedOut", "BACKED_OUT")
+    assert (ended.error, ended.result["outcome"]) == ("RotationBackedOut", "BACKED_OUT"), (
+        ended.result["reason"]
+    )
     told(stack, ended, "Rotation Backed Out", "no consumer used the new key", "what went wrong")
 
 
@@ -128,7 +132,9 @@ def backed_out_by_evidence(stack: Stack) -> None:
 def needs_attention(stack: Stack) -> None:
     user = stack.user()
     ended = stack.rotate(user.name, mode="EMERGENCY")
-    assert (ended.error, ended.result["outcome"]) == ("AttentionNeeded", "NEEDS_ATTENTION")
+    assert (ended.error, ended.result["outcome"]) == ("AttentionNeeded", "NEEDS_ATTENTION"), (
+        ended.result["reason"]
+    )
     told(stack, ended, "Rotation Needs Attention", "exposed and stays inactive", "is inactive")
 
 
@@ -138,7 +144,9 @@ def failed(stack: Stack) -> None:
     fault = {"kind": "error_before", "user": user.name, "status": 400, "code": "InvalidInput"}
     stack.aws.control.inject(FaultRule(action="iam:CreateAccessKey", **fault))  # type: ignore[arg-type]
     ended = stack.rotate(user.name, force=True)
-    assert (ended.error, ended.result["outcome"]) == ("RotationFailed", "FAILED")
+    assert (ended.error, ended.result["outcome"]) == ("RotationFailed", "FAILED"), ended.result[
+        "reason"
+    ]
     told(stack, ended, "Rotation Failed", "InvalidInput", "Mend the cause")
     assert stack.keys(user.name) == {user.access_key_id: "Active"}
 
@@ -150,7 +158,9 @@ def could_not_be_checked(stack: Stack) -> None:
     fault = {"kind": "error_before", "user": user.name, "status": 400, "code": "InvalidInput"}
     stack.aws.control.inject(FaultRule(action="iam:GetUser", **fault))  # type: ignore[arg-type]
     ended = stack.rotate(user.name)
-    assert (ended.error, ended.result["outcome"]) == ("RotationFailed", "FAILED")
+    assert (ended.error, ended.result["outcome"]) == ("RotationFailed", "FAILED"), ended.result[
+        "reason"
+    ]
     events = stack.inbox.announced(ended.arn)
     assert [event["detail-type"] for event in events] == ["Rotation Failed"]
     assert events[0]["detail"] == ended.result | {"executionArn": ended.arn}

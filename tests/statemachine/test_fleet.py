@@ -86,7 +86,9 @@ def test_a_dry_run_tells_whom_it_would_rotate_and_starts_nothing(fleet: Stack) -
     due, young = fleet.user(), fleet.user(days_old=0)
     before = rotations(fleet)
     ended = fleet.fleet(dryRun=True)
-    assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "DRY_RUN")
+    assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "DRY_RUN"), ended.result[
+        "reason"
+    ]
     assert (ended.result["managed"], ended.result["chosen"]) == (2, 1)
     assert left(fleet, ended) == {young.name: "NOT_DUE"}
     assert rotations(fleet) == before
@@ -109,7 +111,9 @@ def test_a_run_rotates_who_is_due_and_leaves_everybody_else(fleet: Stack) -> Non
         at_work = fleet.start(busy.name, timing=STAYS_OPEN)
         fleet.reaches(at_work, "Wait For Consumers")
         ended = fleet.fleet()
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "COMPLETED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "COMPLETED"), ended.result[
+            "reason"
+        ]
         assert outcomes(fleet, ended) == {
             due[0].name: "ROTATED",
             due[1].name: "ROTATED",

@@ -64,13 +64,17 @@ def rotated(stack: Stack) -> Iterator[Rotated]:
 
 def assert_refused(ended: Ended, why: str) -> None:
     """RetireKey failed because something does not fit, and says what."""
-    assert (ended.error, ended.result["outcome"]) == ("RetirementRefused", "KEPT")
+    assert (ended.error, ended.result["outcome"]) == ("RetirementRefused", "KEPT"), ended.result[
+        "reason"
+    ]
     assert why in ended.result["reason"]
 
 
 def assert_superseded(ended: Ended, why: str) -> None:
     """RetireKey found that there is nothing left to do, and says why."""
-    assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "SUPERSEDED")
+    assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "SUPERSEDED"), ended.result[
+        "reason"
+    ]
     assert why in ended.result["reason"]
 
 

@@ -103,7 +103,9 @@ def a_finding_of_security_hub_rotates_once(stack: Stack) -> None:
         deliver(stack, event, about=user.name)
         deliver(stack, event, about=user.name)
         ended = stack.ended(execution(stack, rotation_of(stack, user)))
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED"), ended.result[
+            "reason"
+        ]
         assert "Security Hub" in ended.result["evidence"]["requestReason"]
         deliver(stack, event, about=user.name)
     assert len(inputs_about(stack, user)) == 1
@@ -115,7 +117,9 @@ def a_compliance_change_of_config_names_the_user_by_its_id(stack: Stack) -> None
     with consuming(stack, user):
         send(stack, sample(stack, "config_access_keys_rotated", user))
         ended = stack.ended(execution(stack, rotation_of(stack, user)))
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED"), ended.result[
+            "reason"
+        ]
     assert len(inputs_about(stack, user)) == 1
 
 
@@ -214,7 +218,9 @@ def an_emergency_that_loses_the_race_for_the_claim_looks_again(stack: Stack) -> 
         stack.reaches(arn, "Issue New Key")
         faster = stack.start(user.name, timing=STAYS_OPEN)
         ended = stack.ended(arn)
-        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED")
+        assert (ended.status, ended.result["outcome"]) == ("SUCCEEDED", "ROTATED"), ended.result[
+            "reason"
+        ]
         assert ended.states.count("Look Again?") == 1
         assert "Stop Claimant" in ended.states
         assert stack.ended(faster).status == "ABORTED"
