@@ -684,6 +684,21 @@ def matches(pattern: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
     )
 
 
+def test_functions_act_on_events_of_aws_alone() -> None:
+    """Anybody who may call PutEvents can send events of any other source, `keyturn` included."""
+    rules = [rule for function in FUNCTIONS.values() for rule in function.get("Events", {}).items()]
+    assert len(rules) >= 6
+    for name, rule in rules:
+        assert rule["Type"] == "EventBridgeRule", name
+        sources = rule["Properties"]["Pattern"]["source"]
+        assert all(source.startswith("aws.") for source in sources), name
+    for name, rule in of_type("AWS::Events::Rule").items():
+        targets = [target["Arn"] for target in rule["Targets"]]
+        assert targets == [{"Ref": "CentralEventBusArn"}], name
+    subscribed = [item["Protocol"] for item in of_type("AWS::SNS::Subscription").values()]
+    assert subscribed == ["email"]
+
+
 def test_the_rule_on_dead_executions_matches_real_events() -> None:
     rule = FUNCTIONS["StartBackOut"]["Events"]["ExecutionDied"]["Properties"]
     pattern = Resolver()(rule["Pattern"])
