@@ -118,7 +118,7 @@ ALLOWED = {
     "StopClaimant": LOOK | {"states:StopExecution", CREATE, TAG, MOVE},
     "IssueNewKey": LOOK
     | {"iam:CreateAccessKey", "iam:DeleteAccessKey", CREATE, PUT, TAG, UNTAG, MOVE},
-    "TakeOver": LOOK | {CREATE, PUT, TAG, UNTAG, MOVE},
+    "TakeOver": LOOK | {CREATE, PUT, TAG, MOVE},
     "ProveNewKey": {DESCRIBE, READ},
     "PublishNewKey": {DESCRIBE, MOVE},
     "CheckPickup": KEYS | {DESCRIBE, ALARMS},
@@ -131,7 +131,7 @@ ALLOWED = {
     "RestoreOldVersion": {DESCRIBE, MOVE},
     "DiscardNewKey": KEYS | {"iam:DeleteAccessKey", DESCRIBE, READ, TAG, UNTAG, MOVE},
     "Decide": {DESCRIBE, TAG, UNTAG, MOVE},
-    "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, TAG, UNTAG, MOVE},
+    "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, UNTAG, MOVE},
     "RecordOutcome": {"states:DescribeExecution", "states:ListExecutions"},
     "StartBackOut": {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
     "StartRotation": KEYS
