@@ -174,6 +174,22 @@ def test_starts_are_spaced_so_that_iam_does_not_throttle_the_account(fleet: Flee
     assert fleet.account.slept == [SECONDS_BETWEEN_STARTS] * 3
 
 
+def test_a_batch_gives_rotate_key_a_user_and_a_reason_and_nothing_else(
+    fleet: Fleet, account: Account
+) -> None:
+    """Whoever may write into the bucket must not get more than ordinary rotations out of it."""
+    chosen(fleet)
+    key = fleet.run.batch_key(0)
+    more = {"mode": "EMERGENCY", "force": True, "action": "BACK_OUT", "accessKeyId": "A" * 20}
+    s3.write_json(BUCKET, key, [item | more for item in fleet.read(key)])
+    fleet.call("start_rotations", number=0)
+    assert len(fleet.started()) == 3
+    for name in fleet.started():
+        arn = f"{account.machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+        given = json.loads(account.machines.describe_execution(executionArn=arn)["input"])
+        assert given.keys() == {"userName", "reason"}
+
+
 def test_one_start_that_is_refused_stops_nobody(fleet: Fleet, account: Account) -> None:
     chosen(fleet)
     account.wire.next("StartExecution", refuses("InvalidName"))

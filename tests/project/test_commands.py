@@ -42,6 +42,13 @@ INLINE_ELSEWHERE = {
     "make demo": "tests/demo",
     "make deploy DEPLOY_ARGS='--config-env prod'": "needs an account; `sam deploy` with the same "
     "options but the names is localaws.deploy",
+    "make deploy DEPLOY_ARGS='--parameter-overrides FleetScheduleState=DISABLED'": "the same; "
+    "tests/template/test_sam_build.py",
+    "make deploy DEPLOY_ARGS='--parameter-overrides FleetScheduleState=ENABLED "
+    "MaxRotationsPerRun=5'": "the same",
+    "aws events enable-rule": "not a whole command",
+    "aws lambda invoke --invocation-type Event --function-name "
+    "keyturn-organization-AuditOrganization answer.json": "tests/organization invokes it",
     "make bench": "measures for minutes; tests/unit/test_figures.py checks its figures' making",
     "make faults": "tests/faults runs a part of it",
     "make model": "tests/model runs it with smaller bounds",
@@ -57,6 +64,9 @@ INLINE_ELSEWHERE = {
     "aws iam delete-access-key": "not a whole command",
 }
 
+
+QUARANTINE = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3"
+"""What AWS attaches to the user of an exposed key."""
 
 HANDS_ON = "README hands-on"
 """Needs no stack; it makes its own."""
@@ -222,10 +232,17 @@ def with_keyturn(shell: Shell) -> None:
     shell.run("runbook setup")
     shell.run("runbook onboard-keyturn")
     shell.run("runbook plan")
-    with consuming(shell.stack, shell.user):
+    with consuming(shell.stack, shell.user) as consumer:
         assert "ROTATED: " in shell.run("runbook rotate")
         assert "BACKED_OUT: " in shell.run("runbook backout")
         assert "ROTATED: " in shell.run("runbook emergency")
+        shell.run("runbook exposed-after", EXPOSED=shell.user.access_key_id)
+        policies = shell.stack.iam.list_user_policies(UserName=shell.user.name)["PolicyNames"]
+        assert "end-older-sessions" in policies
+        shell.stack.iam.attach_user_policy(UserName=shell.user.name, PolicyArn=QUARANTINE)
+        assert QUARANTINE in shell.run("runbook quarantine")
+        calls = consumer.counts.calls
+        eventually(lambda: consumer.counts.calls > calls + 1, what="the new key works all the same")
     assert shell.stack.keys(shell.user.name)[shell.user.access_key_id] == "Inactive"
     shell.run("runbook offboard")
 
@@ -277,6 +294,11 @@ def with_faults(shell: Shell) -> None:
         what="the dry run writes its report",
         every_seconds=0.5,
     )
+    shell.run("runbook stop-starts")
+    rules = shell.stack.aws.client("events").list_rules()["Rules"]
+    disabled = {rule["Name"] for rule in rules if rule["State"] == "DISABLED"}
+    assert disabled == {rule["Name"] for rule in rules if "StartRotation" in rule["Name"]}
+    assert len(disabled) == 4
     shell.run("runbook fleet-report")
     assert (shell.directory / "audit" / "credential-report.csv").exists()
     shell.run("runbook queue")

@@ -168,6 +168,18 @@ def test_the_command_writes_the_template_and_says_what_is_next(
         assert words in said
 
 
+def test_an_update_keeps_every_parameter_that_was_set(expanded: stackset.Template) -> None:
+    """CloudFormation resets what an update leaves out to the template's default."""
+    created = stackset.next_steps(Path("stackset.json"), expanded, BUCKET)
+    wanted = set(re.findall(r"ParameterKey=(\w+)", created))
+    page = (template.ROOT / "docs/many-accounts.md").read_text(encoding="utf-8")
+    (update,) = re.findall(r"^aws cloudformation update-stack-set .*?^```", page, re.S | re.M)
+    assert wanted
+    assert set(re.findall(r"ParameterKey=(\w+),UsePreviousValue=true", update)) >= wanted
+    assert "--capabilities CAPABILITY_IAM" in update
+    assert set(re.findall(r"ParameterKey=(\w+)", update)) <= expanded["Parameters"].keys()
+
+
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stackset.main([str(tmp_path / "none.yaml")]) == 1
     assert "none.yaml" in capsys.readouterr().err

@@ -118,7 +118,7 @@ ALLOWED = {
     "StopClaimant": LOOK | {"states:StopExecution", CREATE, TAG, MOVE},
     "IssueNewKey": LOOK
     | {"iam:CreateAccessKey", "iam:DeleteAccessKey", CREATE, PUT, TAG, UNTAG, MOVE},
-    "TakeOver": LOOK | {CREATE, PUT, TAG, UNTAG, MOVE},
+    "TakeOver": LOOK | {CREATE, PUT, TAG, MOVE},
     "ProveNewKey": {DESCRIBE, READ},
     "PublishNewKey": {DESCRIBE, MOVE},
     "CheckPickup": KEYS | {DESCRIBE, ALARMS},
@@ -131,7 +131,7 @@ ALLOWED = {
     "RestoreOldVersion": {DESCRIBE, MOVE},
     "DiscardNewKey": KEYS | {"iam:DeleteAccessKey", DESCRIBE, READ, TAG, UNTAG, MOVE},
     "Decide": {DESCRIBE, TAG, UNTAG, MOVE},
-    "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, TAG, UNTAG, MOVE},
+    "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, UNTAG, MOVE},
     "RecordOutcome": {"states:DescribeExecution", "states:ListExecutions"},
     "StartBackOut": {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
     "StartRotation": KEYS
@@ -682,6 +682,21 @@ def matches(pattern: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
         matches(wanted, data[name]) if isinstance(wanted, dict) else data.get(name) in wanted
         for name, wanted in pattern.items()
     )
+
+
+def test_functions_act_on_events_of_aws_alone() -> None:
+    """Anybody who may call PutEvents can send events of any other source, `keyturn` included."""
+    rules = [rule for function in FUNCTIONS.values() for rule in function.get("Events", {}).items()]
+    assert len(rules) >= 6
+    for name, rule in rules:
+        assert rule["Type"] == "EventBridgeRule", name
+        sources = rule["Properties"]["Pattern"]["source"]
+        assert all(source.startswith("aws.") for source in sources), name
+    for name, rule in of_type("AWS::Events::Rule").items():
+        targets = [target["Arn"] for target in rule["Targets"]]
+        assert targets == [{"Ref": "CentralEventBusArn"}], name
+    subscribed = [item["Protocol"] for item in of_type("AWS::SNS::Subscription").values()]
+    assert subscribed == ["email"]
 
 
 def test_the_rule_on_dead_executions_matches_real_events() -> None:
