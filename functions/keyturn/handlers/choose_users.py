@@ -8,13 +8,14 @@ from typing import Any
 from keyturn.aws import s3
 from keyturn.entry import framed
 from keyturn.errors import AuditFailed
-from keyturn.fleet.choosing import COOL_DOWN, Clock, batches, choose
-from keyturn.fleet.facts import FleetUser, moment
+from keyturn.fleet.choosing import Clock, batches, choose
+from keyturn.fleet.facts import FleetUser
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch, Stand
 from keyturn.request import FleetRequest, parse_fleet_request
 from keyturn.rotation import iso
+from keyturn.world import cools_down, moment
 
 
 def run(data: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def _attempts(this: Run, bucket: str) -> dict[str, datetime]:
         if at is None or item["run"] == this.id:
             continue
         key = item.get("batch")  # an older deployment noted none
-        if key and this.started_at - at < COOL_DOWN:
+        if key and cools_down(at, this.started_at):
             if key not in begun:
                 begun[key] = _begun(bucket, key)
             if user not in begun[key]:
