@@ -202,6 +202,17 @@ def test_one_start_that_is_refused_stops_nobody(fleet: Fleet, account: Account) 
     assert [item["userName"] for item in later.read(later.run.plan_key)["chosen"]] == ["a"]
 
 
+def test_a_run_that_could_start_nobody_never_shows_green(fleet: Fleet, account: Account) -> None:
+    chosen(fleet)
+    account.wire.next("StartExecution", *[refuses("AccessDeniedException")] * 3)
+    assert fleet.call("start_rotations", number=0)["verdict"] == "DONE"
+    told = fleet.call("sum_up_fleet", audit={}, failure=None)
+    assert (told["verdict"], told["result"]["outcome"]) == ("FleetRunFailed", "FAILED")
+    assert "none of the rotations could be started" in told["result"]["reason"]
+    assert "AccessDeniedException" in told["announcement"]["message"]
+    assert told["result"]["outcomes"] == {"NOT_STARTED": 3}
+
+
 def test_a_rotation_that_was_started_before_is_watched_and_not_started_again(
     fleet: Fleet, account: Account
 ) -> None:

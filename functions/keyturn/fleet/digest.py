@@ -117,6 +117,17 @@ def ended_of(chosen: Sequence[Mapping[str, str]], batches: Sequence[Batch | None
     ]
 
 
+def nothing_done(ended: Sequence[Ended]) -> str:
+    """Why a run that chose users did nothing for any of them, or "" when it did.
+
+    One user's trouble looks alike when that user is the only one: that is told twice rather than
+    never.
+    """
+    if not ended or any(one.outcome not in (NOT_STARTED, NOT_KNOWN) for one in ended):
+        return ""
+    return f"none of the rotations could be started or followed ({ended[0].reason})"
+
+
 def result(told: Told, now: datetime) -> dict[str, Any]:
     """Return the result of the execution: small, however many users there are."""
     return {

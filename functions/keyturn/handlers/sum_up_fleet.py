@@ -8,7 +8,7 @@ from typing import Any
 from keyturn.aws import s3
 from keyturn.entry import framed
 from keyturn.fleet.choosing import batches
-from keyturn.fleet.digest import Told, digest, ended_of, result
+from keyturn.fleet.digest import Told, digest, ended_of, nothing_done, result
 from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch
@@ -29,7 +29,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         plan=plan,
         ended=ended,
         audit=data["audit"],
-        failure=failure_in_words(data.get("failure")),
+        failure=failure_in_words(data.get("failure")) or nothing_done(ended),
         report={"reportBucket": bucket, "reportPrefix": this.audit_prefix},
     )
     summary = result(told, datetime.now(UTC))
