@@ -204,6 +204,17 @@ def test_one_key_that_the_audit_finds_too_old_calls_a_person() -> None:
     assert (alarm["MetricName"], alarm["Threshold"]) == (measures.Measure.MANAGED_KEYS_OVER_AGE, 0)
 
 
+@pytest.mark.parametrize(
+    ("state", "called"), [("ENABLED", ["<NotificationTopic>"]), ("DISABLED", "<AWS::NoValue>")]
+)
+def test_runs_that_do_not_even_start_call_a_person_where_there_is_a_schedule(
+    state: str, called: object
+) -> None:
+    alarm = Resolver({"FleetScheduleState": state})(ALARMS["ManagedKeyTooOldAlarm"])
+    assert alarm["InsufficientDataActions"] == called
+    assert alarm["TreatMissingData"] == "missing"
+
+
 def test_widgets_are_on_the_grid_and_do_not_overlap() -> None:
     cells: list[set[tuple[int, int]]] = []
     for widget in dashboard()["widgets"]:

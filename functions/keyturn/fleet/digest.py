@@ -105,7 +105,7 @@ def ended_of(chosen: Sequence[Mapping[str, str]], batches: Sequence[Batch | None
             elif rotation.stand is Stand.NOT_STARTED:
                 outcome, reason = NOT_STARTED, rotation.reason
             elif rotation.stand is Stand.RUNNING and batch and batch.done:
-                outcome, reason = STILL_RUNNING, "it has not ended yet, and announces its own end"
+                outcome, reason = STILL_RUNNING, "the run saw no end of it; it announces its own"
             else:
                 outcome, reason = NOT_KNOWN, "the run lost sight of it; look at its execution"
             known[rotation.user_name] = Ended(
