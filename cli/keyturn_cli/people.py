@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,29 +9,11 @@ from typing import Any
 from keyturn import snapshot
 from keyturn.aws import iam
 from keyturn.identifiers import is_intent, masked
-from keyturn.world import Key, Label, SecretState, Tag
+from keyturn.world import Key, Label, LastResult, SecretState
 from keyturn_cli.errors import CliError
 from keyturn_cli.stack import Stack
 
 SHOWN_LABELS = (Label.CURRENT, Label.PENDING, Label.BACKOUT, Label.CLAIM, Label.EXPOSED)
-
-
-@dataclass(frozen=True)
-class LastResult:
-    """Keyturn's record of the last execution that decided: the tag `keyturn:last-result`."""
-
-    outcome: str
-    at: datetime
-
-    @classmethod
-    def of(cls, tags: Mapping[str, str]) -> LastResult | None:
-        """Read the tag; None when there is none, or when it is not ours."""
-        outcome, _, rest = tags.get(Tag.LAST_RESULT, "").partition(" ")
-        try:
-            at = datetime.fromisoformat(rest.partition(" ")[0].replace("Z", "+00:00"))
-        except ValueError:
-            return None
-        return cls(outcome, at)
 
 
 @dataclass(frozen=True)
@@ -52,7 +33,7 @@ class Person:
     @property
     def last_result(self) -> LastResult | None:
         """How the last execution that decided ended."""
-        return LastResult.of(self.secret.tags) if self.secret else None
+        return self.secret.last_result if self.secret else None
 
     def role(self, key: Key) -> str:
         """Return what the labels say about a key, in a word or two."""

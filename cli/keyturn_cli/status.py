@@ -16,9 +16,8 @@ from keyturn.aws import calls, iam, secrets
 from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn.identifiers import key_of_version, masked
 from keyturn.snapshot import read_intent
-from keyturn.world import Key, Label
+from keyturn.world import Key, Label, LastResult
 from keyturn_cli import aws, output, people, runs
-from keyturn_cli.people import LastResult
 from keyturn_cli.runs import Run
 from keyturn_cli.stack import Stack
 from keyturn_cli.words import ago, days
@@ -57,7 +56,7 @@ def listed(stack: Stack) -> list[Listed]:
             user=secret.name.removeprefix(stack.prefix),
             arn=secret.arn,
             labels=dict(secret.labels),
-            last=LastResult.of(secret.tags),
+            last=secret.last_result,
         )
         for secret in secrets.listed(stack.prefix)
         if not secret.scheduled_for_deletion

@@ -151,7 +151,8 @@ _EXPECTATIONS: dict[str, str] = {
 
 def _parse(model: type[_Model], data: object) -> _Model:
     if not isinstance(data, dict):
-        raise RequestRejected('the input must be a JSON object such as {"userName": "..."}')
+        such_as = '{"dryRun": true}' if model is FleetRequest else '{"userName": "..."}'
+        raise RequestRejected(f"the input must be a JSON object such as {such_as}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -174,4 +175,6 @@ def _sentence(kind: str, location: tuple[Any, ...], message: str) -> str:
 def _expected(path: str) -> str:
     if path.endswith("Seconds"):
         return "a whole number of seconds from 0 (or 1, where 0 makes no sense) to 31536000"
+    if path.startswith("userNames."):  # one of the list
+        return _EXPECTATIONS["userName"]
     return _EXPECTATIONS.get(path.split(".", maxsplit=1)[0], "as the README says")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from keyturn.identifiers import key_of_version
@@ -34,6 +34,36 @@ class Tag(StrEnum):
     RETAINED_UNTIL = "keyturn:retained-until"
     EXPOSED_KEYS = "keyturn:exposed-keys"
     LAST_RESULT = "keyturn:last-result"
+
+
+# What made a rotation back out or call for a person is not mended by another one every day, and a
+# finding can be older than the rotation that mends it.
+COOL_DOWN = timedelta(days=7)
+
+
+def cools_down(ended_at: datetime, now: datetime) -> bool:
+    """Tell whether neither the fleet nor a finding rotates a user again yet.
+
+    A time that is further ahead is not of our record: somebody has written it into the tag.
+    """
+    return abs(now - ended_at) < COOL_DOWN
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return an ISO 8601 time, or None for anything else (`N/A`, `no_information`)."""
+    try:
+        at = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter: the year 1, east of Greenwich
+        return None
+
+
+@dataclass(frozen=True)
+class LastResult:
+    """How the last execution that decided ended: Keyturn's record in the tag LAST_RESULT."""
+
+    outcome: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -165,11 +195,14 @@ class SecretState:
 
     def time(self, tag: Tag) -> datetime | None:
         """Return the time that a tag of our record holds, or None."""
-        try:
-            at = datetime.fromisoformat(self.tags[tag].replace("Z", "+00:00"))
-        except (KeyError, ValueError):
-            return None
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        return moment(self.tags.get(tag))
+
+    @property
+    def last_result(self) -> LastResult | None:
+        """How the last execution that decided ended, or None without a record of ours."""
+        outcome, _, rest = self.tags.get(Tag.LAST_RESULT, "").partition(" ")
+        at = moment(rest.partition(" ")[0])
+        return LastResult(outcome, at) if outcome and at else None
 
     @property
     def deactivated_key(self) -> str | None:

@@ -11,11 +11,11 @@ from pydantic import SecretStr
 
 from keyturn.decision import Ask, Step, decide
 from keyturn.settings import Durations, Settings
-from keyturn.world import Key, Label, SecretState
+from keyturn.world import Key, Label, LastResult, SecretState
 from keyturn_cli import onboard, plan, status
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
-from keyturn_cli.people import LastResult, Person
+from keyturn_cli.people import Person
 from keyturn_cli.runs import Run, Visit
 from keyturn_cli.stack import Stack
 from tests.unit.worlds import K1, K2, NOW, POLICY, key, ours, secret, world
@@ -129,11 +129,18 @@ def test_what_could_not_be_found_out_is_said() -> None:
         ("ROTATED", None),
         ("", None),
         ("ROTATED yesterday", None),
+        ("ROTATED 0001-01-01T00:00:00+14:00", None),
     ],
 )
 def test_the_last_result_is_read_from_our_own_record_only(tag: str, outcome: str | None) -> None:
-    read = LastResult.of({"keyturn:last-result": tag})
+    read = SecretState("arn", "name", tags={"keyturn:last-result": tag}).last_result
     assert (read.outcome if read else None) == outcome
+
+
+def test_a_last_result_without_a_time_zone_is_shown_too() -> None:
+    tags = {"keyturn:last-result": "ROTATED 2026-11-20T12:00:00"}
+    row = status.Row("ci", last=SecretState("arn", "name", tags=tags).last_result)
+    assert "ROTATED" in status.summary(row, NOW)[-2]
 
 
 def test_a_key_is_named_by_its_labels() -> None:

@@ -140,9 +140,26 @@ def test_choosing_again_chooses_the_same(fleet: Fleet) -> None:
 
 
 def test_the_next_run_of_the_day_leaves_who_was_tried(fleet: Fleet, account: Account) -> None:
-    chosen(fleet)
+    started(fleet)
     later = audited(Fleet(account, "two"))
     assert later.call("choose_users") == {"chosen": 0, "dryRun": False, "batches": []}
+
+
+def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(
+    fleet: Fleet, account: Account
+) -> None:
+    chosen(fleet)
+    before_the_batches = audited(Fleet(account, "two"))
+    assert before_the_batches.call("choose_users")["chosen"] == 3
+    account.wire.next("StartExecution", lambda act: act(), refuses("ThrottlingException"))
+    with pytest.raises(AwsThrottled):
+        before_the_batches.call("start_rotations", number=0)
+    account.wire.forget()
+    in_the_middle = audited(Fleet(account, "three"))
+    in_the_middle.call("choose_users")
+    plan = in_the_middle.read(in_the_middle.run.plan_key)
+    assert [user["userName"] for user in plan["chosen"]] == ["b", "c"]
+    assert [(user["userName"], user["why"]) for user in plan["left"]] == [("a", "COOLING_DOWN")]
 
 
 def test_the_limit_of_the_stack_cannot_be_exceeded_by_the_input(
@@ -196,7 +213,20 @@ def test_one_start_that_is_refused_stops_nobody(fleet: Fleet, account: Account) 
     assert fleet.call("start_rotations", number=0)["running"] == 2
     told = fleet.call("sum_up_fleet", audit={}, failure=None)
     assert told["result"]["outcomes"] == {"NOT_STARTED": 1, "NOT_KNOWN": 2}
-    assert set(fleet.read(ATTEMPTS_KEY)) == {"b", "c"}
+    later = audited(Fleet(account, "two"))
+    later.call("choose_users")
+    assert [item["userName"] for item in later.read(later.run.plan_key)["chosen"]] == ["a"]
+
+
+def test_a_run_that_could_start_nobody_never_shows_green(fleet: Fleet, account: Account) -> None:
+    chosen(fleet)
+    account.wire.next("StartExecution", *[refuses("AccessDeniedException")] * 3)
+    assert fleet.call("start_rotations", number=0)["verdict"] == "DONE"
+    told = fleet.call("sum_up_fleet", audit={}, failure=None)
+    assert (told["verdict"], told["result"]["outcome"]) == ("FleetRunFailed", "FAILED")
+    assert "none of the rotations could be started" in told["result"]["reason"]
+    assert "AccessDeniedException" in told["announcement"]["message"]
+    assert told["result"]["outcomes"] == {"NOT_STARTED": 3}
 
 
 def test_a_rotation_that_was_started_before_is_watched_and_not_started_again(

@@ -328,7 +328,7 @@ def test_a_batch_that_dies_is_told_as_not_known(fleet: Stack) -> None:
         )
     )
     ended = fleet.fleet()
-    assert ended.result["outcomes"] == {"NOT_KNOWN": 1}
+    assert (ended.error, ended.result["outcomes"]) == ("FleetRunFailed", {"NOT_KNOWN": 1})
     (message,) = fleet.inbox.told(ended.arn)
     assert f"- {user.name}: NOT_KNOWN" in message["Message"]
 
@@ -348,6 +348,7 @@ def test_a_user_whose_rotation_cannot_be_started_is_tried_again_by_the_next_run(
         )
     )
     ended = fleet.fleet()
+    assert ended.error == "FleetRunFailed"
     assert outcomes(fleet, ended) == {user.name: "NOT_STARTED"}
     fleet.aws.control.clear_faults(rule=rule)
     assert fleet.fleet(dryRun=True).result["chosen"] == 1

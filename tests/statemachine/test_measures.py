@@ -155,9 +155,9 @@ def a_rejected_request_is_counted_and_calls_nobody(stack: Stack) -> None:
 def a_key_that_is_too_old_calls_a_person(stack: Stack) -> None:
     """What the audit writes is tested with the audit; here, that somebody hears of it."""
     too_old = {
-        "MetricName": Measure.OLDEST_MANAGED_KEY.value,
+        "MetricName": Measure.MANAGED_KEYS_OVER_AGE.value,
         "Dimensions": [{"Name": "service", "Value": STACK}],
-        "Value": 91.0,
+        "Value": 1.0,
     }
     stack.aws.client("cloudwatch").put_metric_data(Namespace="Keyturn", MetricData=[too_old])
     goes_off(stack, "ManagedKeyTooOldAlarm")

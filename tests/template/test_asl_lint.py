@@ -190,6 +190,18 @@ def test_states_inside_a_map_are_checked_and_see_its_variables() -> None:
     assert any("$check is not assigned" in line for line in messages(distributed))
 
 
+@pytest.mark.parametrize("mode", ["INLINE", "DISTRIBUTED"])
+def test_an_inner_state_may_not_assign_what_an_outer_scope_assigns(mode: str) -> None:
+    """Forbidden by the guide (variables between states); the embedded AWS lets it pass."""
+    state = {"Type": "Pass", "Assign": {"check": 1}, "Output": "{% $check %}", "End": True}
+    inner = {"ProcessorConfig": {"Mode": mode}, "StartAt": "Look", "States": {"Look": state}}
+    each = {"Type": "Map", "Items": "{% $check.all %}", "ItemProcessor": inner, "Next": "Done"}
+    content = changed("States/Anything To Do?/Default", "Each")
+    content["States"]["Each"] = each
+    found = messages(content)
+    assert any("Look: $check is assigned in an outer scope, too" in line for line in found), found
+
+
 def test_findings_name_the_line_of_the_state() -> None:
     content = changed("States/Wait A Little/Comment", REMOVED)
     (found,) = messages(content)

@@ -189,15 +189,30 @@ def test_every_alarm_is_shown() -> None:
 
 
 @pytest.mark.parametrize("days", [0, 45, 3650])
-def test_the_line_of_the_oldest_key_is_where_the_alarm_is(days: int) -> None:
-    alarm = ALARMS["ManagedKeyTooOldAlarm"]
-    assert Resolver({"MaxKeyAgeDays": days})(alarm["Threshold"]) == days
+def test_the_line_of_the_oldest_key_is_where_the_parameter_is(days: int) -> None:
     (line,) = (
         line
         for widget in dashboard(MaxKeyAgeDays=days)["widgets"]
         for line in widget["properties"].get("annotations", {}).get("horizontal", [])
     )
     assert line["value"] == days
+
+
+def test_one_key_that_the_audit_finds_too_old_calls_a_person() -> None:
+    """Its age in whole days is equal to the limit for a day after the audit has found it."""
+    alarm = ALARMS["ManagedKeyTooOldAlarm"]
+    assert (alarm["MetricName"], alarm["Threshold"]) == (measures.Measure.MANAGED_KEYS_OVER_AGE, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "called"), [("ENABLED", ["<NotificationTopic>"]), ("DISABLED", "<AWS::NoValue>")]
+)
+def test_runs_that_do_not_even_start_call_a_person_where_there_is_a_schedule(
+    state: str, called: object
+) -> None:
+    alarm = Resolver({"FleetScheduleState": state})(ALARMS["ManagedKeyTooOldAlarm"])
+    assert alarm["InsufficientDataActions"] == called
+    assert alarm["TreatMissingData"] == "missing"
 
 
 def test_widgets_are_on_the_grid_and_do_not_overlap() -> None:

@@ -62,6 +62,13 @@ TABLE: list[tuple[str, FleetUser, dict[str, datetime], Why | None, str]] = [
         "from 2026-11-21 on",
     ),
     (
+        "failed in a year that no clock shows: somebody wrote it into the tag",
+        user("u", 100, last_result="FAILED", last_result_at=datetime.max.replace(tzinfo=UTC)),
+        {},
+        None,
+        "",
+    ),
+    (
         "failed yesterday",
         user("u", 100, last_result="FAILED", last_result_at=NOW - DAY),
         {},

@@ -243,7 +243,9 @@ def test_a_secret_tells_whether_a_rotation_is_at_work_and_how_the_last_one_ended
     assert secret_facts([secret()], "machine-user/")["ci"].last_result_at is None
 
 
-@pytest.mark.parametrize("text", ["", "BACKED_OUT", "BACKED_OUT soon", "   "])
+@pytest.mark.parametrize(
+    "text", ["", "BACKED_OUT", "BACKED_OUT soon", "   ", "FAILED 0001-01-01T00:00:00+14:00"]
+)
 def test_a_tag_that_somebody_changed_does_no_harm(text: str) -> None:
     found = secret_facts([secret(tags={"keyturn:last-result": text})], "machine-user/")
     assert found["ci"].last_result_at is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.errors import RequestRejected
-from keyturn.request import parse_retire_request, parse_rotate_request
+from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -129,3 +129,26 @@ def test_a_retirement_is_checked_as_strictly(change: dict[str, Any], says: str) 
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(RequestRejected, match="oldAccessKeyId is missing"):
         parse_retire_request({"userName": "u", "versionId": VERSION, "retentionSeconds": 5})
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, 'such as {"dryRun": true}'),
+        ({"maxRotations": True}, "maxRotations must be a whole number from 1 to 5000"),
+        ({"maxRotations": 0}, "maxRotations must be a whole number from 1 to 5000"),
+        ({"maxRotations": 5001}, "maxRotations must be a whole number from 1 to 5000"),
+        ({"maxRotations": "5"}, "maxRotations must be a whole number from 1 to 5000"),
+        ({"dryRun": "true"}, "dryRun must be true or false"),
+        ({"userNames": []}, "userNames must be a list of 1 to 5000 IAM user names"),
+        ({"userNames": ["a"] * 5001}, "userNames must be a list of 1 to 5000 IAM user names"),
+        ({"userNames": ["ci", "a b"]}, "userNames.1 must be an IAM user name"),
+        ({"userName": "ci"}, "unknown field 'userName'"),
+    ],
+)
+def test_a_wrong_input_of_the_fleet_run_is_refused_in_a_sentence_that_helps(
+    data: object, words: str
+) -> None:
+    with pytest.raises(RequestRejected) as caught:
+        parse_fleet_request(data)
+    assert words in str(caught.value)

@@ -336,7 +336,9 @@ def test_a_secret_that_is_scheduled_for_deletion_is_for_a_person() -> None:
         (secret(last_result="NEEDS_ATTENTION 2026-11-18T10:00:00Z mark"), False),
         (secret(last_result=f"BACKED_OUT {(NOW - timedelta(days=8)).isoformat()} mark"), True),
         (secret(last_result="what a person wrote"), True),
-        (secret(last_result="ROTATED 2026-11-18T10:00:00 mark"), True),
+        (secret(last_result="ROTATED 2026-11-18T10:00:00 mark"), False),
+        (secret(last_result="ROTATED 9999-12-31T23:59:59Z mark"), True),
+        (secret(last_result="ROTATED 0001-01-01T00:00:00+14:00 mark"), True),
     ],
 )
 def test_a_finding_does_not_start_what_runs_or_has_just_ended(

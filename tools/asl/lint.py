@@ -352,6 +352,26 @@ def _variable_problems(definition: Definition) -> Iterator[Problem]:
     for variable in sorted(assigned.keys() - read):
         yield assigned[variable], f"${variable} is assigned and never read"
     yield from _unassigned(definition.root, frozenset(), assigned.keys())
+    yield from _shadowing(definition.root, {})
+
+
+def _shadowing(scope: Scope, outer: dict[str, str]) -> Iterator[Problem]:
+    """Variables that an outer scope assigns as well, which Step Functions forbids.
+
+    Of a Distributed Map, too: the guide, "Passing data between states with variables", exempts
+    it from reading outer variables alone.
+    """
+    own = {
+        variable: name
+        for name, state in scope.states.items()
+        for names in [state.get("Assign", {}), *(arrow.assigns for arrow in arrows(state))]
+        for variable in names
+    }
+    for variable in sorted(own.keys() & outer.keys()):
+        yield own[variable], f"${variable} is assigned in an outer scope, too: {outer[variable]}"
+    for name in scope.states:
+        for inner in scope.inner(name):
+            yield from _shadowing(inner, outer | own)
 
 
 def _unassigned(scope: Scope, inherited: frozenset[str], assigned: Set[str]) -> Iterator[Problem]:

@@ -56,7 +56,11 @@ def stop(execution_arn: str, *, cause: str) -> None:
 
 
 def start(machine_arn: str, name: str, data: dict[str, Any]) -> bool:
-    """Start an execution; False when one of this name was started before."""
+    """Start an execution; False when one of this name was started before.
+
+    AWS answers True as well for the same name and input while that execution still runs: it starts
+    nothing, and cannot be told from a first start.
+    """
     with calls.translated("states:StartExecution"):
         try:
             calls.stepfunctions().start_execution(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from keyturn.fleet.facts import FleetUser
 from keyturn.fleet.settings import DAY_SECONDS
 from keyturn.identifiers import rotation_name
+from keyturn.world import COOL_DOWN, cools_down
 
 _T = TypeVar("_T")
 
-COOL_DOWN = timedelta(days=7)
 UNSUCCESSFUL = frozenset({"BACKED_OUT", "NEEDS_ATTENTION", "FAILED", "REJECTED"})
 SUCCESSFUL = frozenset({"ROTATED", "ISSUED"})
 # So many rotations are started and watched by one child of the Distributed Map.
@@ -193,7 +193,7 @@ def _not_now(user: FleetUser, clock: Clock, attempts: Mapping[str, datetime]) ->
             f"{_days(clock.due_after_seconds)}",
         )
     failure = last_failure(user, attempts)
-    if failure and clock.now - failure < COOL_DOWN:
+    if failure and cools_down(failure, clock.now):
         return Left(
             user.name,
             Why.COOLING_DOWN,

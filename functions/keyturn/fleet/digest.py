@@ -105,7 +105,7 @@ def ended_of(chosen: Sequence[Mapping[str, str]], batches: Sequence[Batch | None
             elif rotation.stand is Stand.NOT_STARTED:
                 outcome, reason = NOT_STARTED, rotation.reason
             elif rotation.stand is Stand.RUNNING and batch and batch.done:
-                outcome, reason = STILL_RUNNING, "it has not ended yet, and announces its own end"
+                outcome, reason = STILL_RUNNING, "the run saw no end of it; it announces its own"
             else:
                 outcome, reason = NOT_KNOWN, "the run lost sight of it; look at its execution"
             known[rotation.user_name] = Ended(
@@ -115,6 +115,17 @@ def ended_of(chosen: Sequence[Mapping[str, str]], batches: Sequence[Batch | None
     return [
         known.get(user["userName"]) or Ended(user["userName"], NOT_KNOWN, lost) for user in chosen
     ]
+
+
+def nothing_done(ended: Sequence[Ended]) -> str:
+    """Why a run that chose users did nothing for any of them, or "" when it did.
+
+    One user's trouble looks alike when that user is the only one: that is told twice rather than
+    never.
+    """
+    if not ended or any(one.outcome not in (NOT_STARTED, NOT_KNOWN) for one in ended):
+        return ""
+    return f"none of the rotations could be started or followed ({ended[0].reason})"
 
 
 def result(told: Told, now: datetime) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from keyturn.audit.model import SecretFacts
 from keyturn.request import is_user_name
 from keyturn.rotation import iso
-from keyturn.world import Label, SecretState, Tag
+from keyturn.world import Label, SecretState, moment
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,6 @@ class FleetUser:
         )
 
 
-def moment(text: str | None) -> datetime | None:
-    """Return an ISO 8601 time, or None for anything else (`N/A`, `no_information`)."""
-    try:
-        at = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def secret_facts(listed: Iterable[SecretState], prefix: str) -> dict[str, SecretFacts]:
     """Return the facts of the machine users' secrets, by user name.
 
@@ -88,13 +79,13 @@ def secret_facts(listed: Iterable[SecretState], prefix: str) -> dict[str, Secret
         ours = secret.name.startswith(prefix) and is_user_name(user)
         if not ours or secret.owning_service or secret.scheduled_for_deletion:
             continue
-        outcome, _, rest = secret.tags.get(Tag.LAST_RESULT, "").partition(" ")
+        last = secret.last_result
         found[user] = SecretFacts(
             user_name=user,
             secret_arn=secret.arn,
             in_flight=Label.CLAIM in secret.labels,
-            last_result=outcome or None,
-            last_result_at=moment(rest.partition(" ")[0]),
+            last_result=last.outcome if last else None,
+            last_result_at=last.at if last else None,
         )
     return found
 

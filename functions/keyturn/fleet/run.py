@@ -14,7 +14,8 @@ from typing import Any
 from keyturn.identifiers import execution_mark
 from keyturn.rotation import iso
 
-# Who was tried when, over all runs: a rotation that is rejected leaves no trace on the secret.
+# Who was tried when, over all runs, and in which batch: a rotation that is rejected leaves no
+# trace on the secret.
 ATTEMPTS_KEY = "fleet/attempts.json"
 
 

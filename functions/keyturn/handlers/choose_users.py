@@ -9,11 +9,13 @@ from keyturn.aws import s3
 from keyturn.entry import framed
 from keyturn.errors import AuditFailed
 from keyturn.fleet.choosing import Clock, batches, choose
-from keyturn.fleet.facts import FleetUser, moment
+from keyturn.fleet.facts import FleetUser
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
 from keyturn.fleet.settings import FleetSettings
+from keyturn.fleet.watching import Batch, Stand
 from keyturn.request import FleetRequest, parse_fleet_request
 from keyturn.rotation import iso
+from keyturn.world import cools_down, moment
 
 
 def run(data: dict[str, Any]) -> dict[str, Any]:
@@ -56,10 +58,33 @@ def _plan(this: Run, request: FleetRequest, settings: FleetSettings) -> dict[str
 
 
 def _attempts(this: Run, bucket: str) -> dict[str, datetime]:
-    """Return when other runs last tried each user."""
+    """Return when other runs last tried each user.
+
+    Noted is whom a run was about to try; only its batch tells whether it came so far. Asked of
+    the last days alone: older attempts hold nobody back, they only put the user behind others.
+    """
     kept = s3.read_json(bucket, ATTEMPTS_KEY) or {}
-    found = {user: moment(item["at"]) for user, item in kept.items() if item["run"] != this.id}
-    return {user: at for user, at in found.items() if at}
+    begun: dict[str, set[str]] = {}
+    found = {}
+    for user, item in kept.items():
+        at = moment(item["at"])
+        if at is None or item["run"] == this.id:
+            continue
+        key = item.get("batch")  # an older deployment noted none
+        if key and cools_down(at, this.started_at):
+            if key not in begun:
+                begun[key] = _begun(bucket, key)
+            if user not in begun[key]:
+                continue
+        found[user] = at
+    return found
+
+
+def _begun(bucket: str, key: str) -> set[str]:
+    """Return the users whose rotations a batch has started."""
+    known = s3.read_json(bucket, key)
+    rotations = Batch.load(known).rotations if known else []
+    return {item.user_name for item in rotations if item.stand in (Stand.RUNNING, Stand.ENDED)}
 
 
 def _write_batches(this: Run, plan: dict[str, Any], bucket: str) -> list[int]:
@@ -79,7 +104,9 @@ def _remember(this: Run, plan: dict[str, Any], bucket: str) -> None:
         return
     kept = s3.read_json(bucket, ATTEMPTS_KEY) or {}
     new = {"at": iso(this.started_at), "run": this.id}
-    kept |= {user["userName"]: new for user in plan["chosen"]}
+    for number, users in enumerate(batches(plan["chosen"])):
+        noted = new | {"batch": this.outcomes_key(number)}
+        kept |= {user["userName"]: noted for user in users}
     s3.write_json(bucket, ATTEMPTS_KEY, kept)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from keyturn.aws import s3
 from keyturn.entry import framed
 from keyturn.fleet.choosing import batches
-from keyturn.fleet.digest import NOT_STARTED, Told, digest, ended_of, result
-from keyturn.fleet.run import ATTEMPTS_KEY, Run
+from keyturn.fleet.digest import Told, digest, ended_of, nothing_done, result
+from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch
 from keyturn.handlers.decide import failure_in_words
@@ -29,7 +29,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         plan=plan,
         ended=ended,
         audit=data["audit"],
-        failure=failure_in_words(data.get("failure")),
+        failure=failure_in_words(data.get("failure")) or nothing_done(ended),
         report={"reportBucket": bucket, "reportPrefix": this.audit_prefix},
     )
     summary = result(told, datetime.now(UTC))
@@ -38,7 +38,6 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         this.result_key,
         {**summary, "plan": plan, "rotations": [item.dump() for item in ended]},
     )
-    _forget(bucket, this, [item.user_name for item in ended if item.outcome == NOT_STARTED])
     verdict = "FleetRunFailed" if told.failure else "ENDED"
     return {"verdict": verdict, "result": summary, "announcement": digest(told)}
 
@@ -46,17 +45,6 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
 def _batch(bucket: str, this: Run, number: int) -> Batch | None:
     found = s3.read_json(bucket, this.outcomes_key(number))
     return Batch.load(found) if found else None
-
-
-def _forget(bucket: str, this: Run, not_started: list[str]) -> None:
-    """Take back that these were tried: the next run may try them at once."""
-    if not not_started:
-        return
-    kept = s3.read_json(bucket, ATTEMPTS_KEY) or {}
-    for user in not_started:
-        if kept.get(user, {}).get("run") == this.id:
-            del kept[user]
-    s3.write_json(bucket, ATTEMPTS_KEY, kept)
 
 
 handler = framed(__name__, run)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from keyturn.announce import Announcement, worded
@@ -17,11 +17,7 @@ from keyturn.identifiers import emergency_name, masked, rotation_name
 from keyturn.settings import Settings
 from keyturn.snapshot import is_managed
 from keyturn.triggers.reading import Alert, Reading, Wish
-from keyturn.world import Label, SecretState, Tag
-
-# A finding can be a day older than the rotation that mends it, and what made the last rotation
-# back out or call for a person is not mended by another one every day.
-COOLING_DOWN = timedelta(days=7)
+from keyturn.world import Label, SecretState, cools_down
 
 
 @dataclass(frozen=True)
@@ -162,13 +158,9 @@ def _is_waiting(secret: SecretState, now: datetime) -> str:
     """Why no rotation is started now, or ""."""
     if secret.version(Label.CLAIM):
         return "a rotation of the user is under way"
-    outcome, _, rest = secret.tags.get(Tag.LAST_RESULT, "").partition(" ")
-    try:
-        ended_at = datetime.fromisoformat(rest.partition(" ")[0].replace("Z", "+00:00"))
-        if now - ended_at < COOLING_DOWN:
-            return f"the user's last rotation ended {outcome} on {ended_at:%Y-%m-%d}"
-    except (ValueError, TypeError):  # no record, or one that a person wrote
-        return ""
+    last = secret.last_result
+    if last and cools_down(last.at, now):
+        return f"the user's last rotation ended {last.outcome} on {last.at:%Y-%m-%d}"
     return ""
 
 
