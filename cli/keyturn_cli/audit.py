@@ -111,7 +111,7 @@ def of_account(settings: Settings | None, *, say: Callable[[str], None]) -> Acco
     report = reports.credential_report()
     say("Reading the password policy and the list of secrets")
     return AccountSource(
-        lines=report.content.decode("utf-8").splitlines(keepends=True),
+        lines=report.lines(),
         at=report.at,
         managed=_or_unavailable(lambda: _managed(settings)),
         managed_path=settings.managed_user_path if settings else "/",

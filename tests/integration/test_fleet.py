@@ -98,12 +98,19 @@ def started(fleet: Fleet) -> Fleet:
     return fleet
 
 
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"user,arn\nci,x\n", "line 1: .* no column user_creation_time"),
+        (f"{HEADER}\n{row('a')}\n".encode() + b"\xff", "line 3: the report is not UTF-8"),
+    ],
+)
 def test_a_broken_report_names_account_and_line_and_chooses_nobody(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, content: bytes, place: str
 ) -> None:
-    report = reports.CredentialReport(b"user,arn\nci,x\n", NOW)
+    report = reports.CredentialReport(content, NOW)
     monkeypatch.setattr(reports, "credential_report", lambda: report)
-    with pytest.raises(AuditFailed, match=ACCOUNT):
+    with pytest.raises(AuditFailed, match=f"{ACCOUNT}.*{place}"):
         fleet.call("audit_account")
     assert fleet.read(fleet.run.facts_key) is None
 

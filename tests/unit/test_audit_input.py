@@ -93,11 +93,27 @@ def test_something_else_than_csv_is_an_error() -> None:
     assert "no column user" in str(refused(["<html><body>AccessDenied</body></html>"]))
 
 
-def test_an_open_quote_that_swallows_the_report_is_an_error_with_its_line() -> None:
-    rows = [user(f"u{number:06}") for number in range(2000)]
-    text = lines(root(), *rows)
-    text[2] = '"' + text[2]
-    assert "CSV is damaged" in str(refused(text))
+@pytest.mark.parametrize(("users", "why"), [(5, "never closed"), (2000, "field limit")])
+def test_an_open_quote_swallows_no_users(users: int, why: str) -> None:
+    text = lines(root(), *(user(f"u{number:06}") for number in range(users)))
+    text[3] = '"' + text[3]
+    error = refused(text)
+    assert why in str(error)
+    assert error.line is not None
+    assert error.line > 4
+
+
+def test_text_after_a_quoted_name_is_an_error_and_not_part_of_the_name() -> None:
+    text = lines(root(), user("a"), user("b"))
+    text[2] = text[2].replace("a,", '"a"x,', 1)
+    assert refused(text).line == 3
+
+
+def test_a_user_without_a_name_is_unknown() -> None:
+    kept, report = audited(user(""))
+    assert unknown_rules(kept, "") == set(USER_RULES)
+    (problem,) = report.problems
+    assert "line 3: the user has no name" in problem
 
 
 def test_columns_are_found_by_name_and_unknown_ones_ignored() -> None:

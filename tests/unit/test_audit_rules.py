@@ -337,6 +337,7 @@ def test_a_report_without_the_root_user_is_not_a_pass() -> None:
         (GOOD_POLICY, None),
         (PasswordPolicy(91, 14, 1), "after 91 days"),
         (PasswordPolicy(None, 14, 1), "never"),
+        (PasswordPolicy(0, 14, 1), "never"),
         (PasswordPolicy(90, 13, 1), "13"),
         (PasswordPolicy(90, None, 1), "not set"),
         (PasswordPolicy(90, 14, None), "used again"),

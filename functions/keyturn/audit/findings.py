@@ -382,8 +382,9 @@ def judge_policy(policy: PasswordPolicy | Unavailable | None) -> Hit | None:
             Status.FINDING, "The account has no password policy of its own.", _SET_POLICY
         )
     wrong = []
-    if policy.max_age_days is None or policy.max_age_days > MAX_PASSWORD_AGE_DAYS:
-        says = "never" if policy.max_age_days is None else f"after {policy.max_age_days} days"
+    # IAM API reference, PasswordPolicy: passwords expire only where MaxPasswordAge is over 0.
+    if not policy.max_age_days or policy.max_age_days > MAX_PASSWORD_AGE_DAYS:
+        says = f"after {policy.max_age_days} days" if policy.max_age_days else "never"
         wrong.append(f"passwords expire {says} (at most {MAX_PASSWORD_AGE_DAYS} days)")
     if policy.minimum_length is None or policy.minimum_length < MIN_PASSWORD_LENGTH:
         says = "not set" if policy.minimum_length is None else str(policy.minimum_length)

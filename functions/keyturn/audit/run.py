@@ -154,9 +154,13 @@ class _Account:
         try:
             self._read()
         except csv.Error as error:
-            raise ReportError(self.name, f"the CSV is damaged: {error}.", line=self.line) from error
+            what = str(error)
+            if what == "unexpected end of data":
+                what = "a quotation mark before the end of this line is never closed"
+            raise ReportError(self.name, f"the CSV is damaged: {what}.", line=self.line) from error
         except UnicodeDecodeError as error:
-            raise ReportError(self.name, "the report is not UTF-8.", line=self.line) from error
+            line = self.line + 1  # it was never read
+            raise ReportError(self.name, "the report is not UTF-8.", line=line) from error
         if self.user_arns == "\0":
             raise ReportError(
                 self.name, "the report has no row with the ARN of a user, not even the root user."
@@ -196,7 +200,8 @@ class _Account:
             name = user.lower()
             if checks_names or name <= previous:
                 if self._repeated(name, previous):
-                    self._unreadable(cells, "the user is listed a second time.")
+                    why = "the user is listed a second time." if name else "the user has no name."
+                    self._unreadable(cells, why)
                     continue
                 checks_names = self.checks_names
             previous = name
