@@ -102,7 +102,7 @@ def started(fleet: Fleet) -> Fleet:
     ("content", "place"),
     [
         (b"user,arn\nci,x\n", "line 1: .* no column user_creation_time"),
-        (f"{HEADER}\n{row('a')}\n".encode() + b"\xff", "line 3: the report is not UTF-8"),
+        (f"{HEADER}\n{row('a')}\n".encode() + b"\xff", "line 3: the report is not UTF-8, in"),
     ],
 )
 def test_a_broken_report_names_account_and_line_and_chooses_nobody(

@@ -89,6 +89,12 @@ def test_another_accounts_report_is_an_error() -> None:
     assert "999999999999" in str(error)
 
 
+def test_an_account_that_was_audited_already_is_an_error() -> None:
+    twice = [AccountSource(lines=lines(root()), at=NOW, name=name) for name in ("old", "new")]
+    with pytest.raises(ReportError, match=f"new, line 2: account {ACCOUNT} is .* from old"):
+        audit(twice, Thresholds(), sink=None)
+
+
 def test_something_else_than_csv_is_an_error() -> None:
     assert "no column user" in str(refused(["<html><body>AccessDenied</body></html>"]))
 

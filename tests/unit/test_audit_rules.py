@@ -367,7 +367,31 @@ def test_sources_that_could_not_be_read_are_named_with_their_rules() -> None:
     assert (Rule.PASSWORD_POLICY, "password policy") in told
     assert (Rule.TWO_ACTIVE_KEYS, "secrets") in told
     # Two active keys stay a finding: only whether a rotation explains them is not known.
-    assert any(one.rule is Rule.TWO_ACTIVE_KEYS for one in kept.findings)
+    two = {one.user: one for one in kept.findings if one.rule is Rule.TWO_ACTIVE_KEYS}
+    assert (two["ci"].status, two["ci"].managed) == (Status.FINDING, None)
+    assert two["ci"].next.startswith("First see whether Keyturn manages the user")
+    # All three files are made of the findings, so that all of them tell.
+    assert (two[None].status, two[None].detail) == (
+        Status.UNKNOWN,
+        "Rotations in flight are not told apart, managed users are not known: ListSecrets: denied",
+    )
+    assert {record.managed for record in kept.keys} == {None}
+
+
+def test_whoever_may_be_managed_is_not_sent_to_a_key_that_a_rotation_may_need() -> None:
+    old = {"ci": user("ci", **key(1, ago(91), ago(91)), **key(2, FRESH, active="false"))}
+    old["outside"] = user("outside", path="/people/", **key(1, ago(91), FRESH))
+    kept, report = audited(*old.values(), managed=Unavailable("denied"), managed_path="/machine/")
+    steps = {(one.user, one.rule): one.next for one in kept.findings}
+    for rule in (Rule.KEY_NOT_ROTATED, Rule.UNUSED_CREDENTIAL, Rule.UNUSED_USER):
+        assert steps["ci", rule].startswith("First see whether Keyturn manages the user")
+    # Nobody outside of the path is managed, with or without a secret.
+    assert steps["outside", Rule.KEY_NOT_ROTATED].startswith("Let Keyturn manage it")
+    managed = {(record.user, record.slot): record.managed for record in kept.keys}
+    assert managed == {("ci", 1): None, ("ci", 2): None, ("outside", 1): False}
+    (inactive,) = (record for record in kept.keys if not record.active)
+    assert "when Keyturn does not manage the user" in inactive.advice
+    assert report.accounts[0].managed_users == 0
 
 
 # broken cells
