@@ -284,6 +284,28 @@ def test_a_password_is_old_when_strictly_older_than_90_days(seconds: int, count:
     )
 
 
+def test_what_a_running_rotation_decides_about_is_left_to_it() -> None:
+    facts = {"ci": SecretFacts("ci", "arn", in_flight=True)}
+    row = user("ci", **key(1, ago(91), ago(91)), **key(2, ago(5), active="false"))
+    kept, _ = audited(row, managed=facts)
+    for finding in kept.findings:
+        if finding.user == "ci":
+            assert finding.next == "Nothing now: a rotation of this user is running."
+    (inactive,) = (record for record in kept.keys if not record.active)
+    assert (inactive.need, inactive.advice) == (
+        Need.REMOVE,
+        "Inactive. Keyturn's running rotation decides about it.",
+    )
+
+
+def test_a_limit_before_the_year_1_is_reached_by_nothing() -> None:
+    limits = Thresholds(max_key_age_days=10**9, unused_after_days=800_000)
+    row = user(**key(1, "0001-01-02T00:00:00Z", "0001-01-02T00:00:00Z"))
+    kept, _ = audited(row, thresholds=limits)
+    rules = {one.rule for one in kept.findings if one.user == "ci"}
+    assert rules == {Rule.UNUSED_USER}
+
+
 # the root user
 
 

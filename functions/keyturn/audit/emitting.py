@@ -187,14 +187,12 @@ def finding(made: Template, row: Row, calendar: Calendar) -> Finding:
 
 
 def form(made: Template, account_id: str) -> Form:
-    """Return the form of a template that is not about broken cells."""
-    if not made.forms:
-        age = MARKED_AGE if made.dated else None
-        marked = Row(MARKED_CELLS, account_id, 0)
-        made.forms.append(
-            Form(finding_texts(_filled(made, marked, age, str(age).join(made.detail))))
-        )
-    return made.forms[0]
+    """Make, keep and return the form of a template that is not about broken cells."""
+    age = MARKED_AGE if made.dated else None
+    marked = Row(MARKED_CELLS, account_id, 0)
+    found = Form(finding_texts(_filled(made, marked, age, str(age).join(made.detail))))
+    made.forms.append(found)
+    return found
 
 
 def _filled(made: Template, row: Row, age: int | None, detail: str) -> Finding:
@@ -240,25 +238,26 @@ def key_record(made: KeyTemplate, row: Row, calendar: Calendar) -> KeyRecord:
 
 
 def key_form(made: KeyTemplate, account_id: str, without: tuple[bool, bool, bool]) -> Form:
-    """Return the form of keys with a date; `without` tells where use, service, Region are not."""
-    found = made.forms.get(without)
-    if found is None:
-        no_use, no_service, no_region = without
-        found = made.forms[without] = Form(
-            key_texts(
-                _filled_key(
-                    made,
-                    Row(MARKED_CELLS, account_id, 0),
-                    (
-                        MARKED_CELLS[made.created],
-                        None if no_use else MARKED_CELLS[made.used],
-                        None if no_service else MARKED_CELLS[made.service],
-                        None if no_region else MARKED_CELLS[made.region],
-                    ),
-                    MARKED_AGE,
-                )
+    """Make, keep and return the form of keys with a date.
+
+    `without` tells where there is no use, service and Region.
+    """
+    no_use, no_service, no_region = without
+    found = made.forms[without] = Form(
+        key_texts(
+            _filled_key(
+                made,
+                Row(MARKED_CELLS, account_id, 0),
+                (
+                    MARKED_CELLS[made.created],
+                    None if no_use else MARKED_CELLS[made.used],
+                    None if no_service else MARKED_CELLS[made.service],
+                    None if no_region else MARKED_CELLS[made.region],
+                ),
+                MARKED_AGE,
             )
         )
+    )
     return found
 
 

@@ -260,7 +260,8 @@ class _Account:
         row = Row(cells, self.account_id or "", self.line)
         if self.row_sink is not None:
             self.row_sink.row(plan, row, calendar)
-        elif sink is not None:
+        else:
+            assert sink  # noqa: S101 - without a sink nothing is given
             for key in plan.keys:
                 sink.key(key_record(key, row, calendar))
             for hit in plan.hits:
