@@ -229,7 +229,10 @@ def _deliver(made: dict[str, Path], wanted: Wanted) -> None:
     if wanted.directory:
         wanted.directory.mkdir(parents=True, exist_ok=True)
         for name, path in made.items():
-            shutil.copyfile(path, wanted.directory / name)
+            # Whole or not at all: whoever reads an earlier report there never meets half of one.
+            part = wanted.directory / f"{name}.part"
+            shutil.copyfile(path, part)
+            part.replace(wanted.directory / name)
     if wanted.html:
         shutil.copyfile(made["report.html"], wanted.html)
     if wanted.csv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,21 @@ def test_a_damaged_context_is_named_by_the_report_that_it_lies_beside(
     assert done.exit_code == 2
     assert done.stderr.startswith(f"keyturn: the context of {path}: it is damaged")
     assert "generate-credential-report" not in done.stderr
+
+
+def test_an_interruption_leaves_the_earlier_report_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    assert audit("--report", path, "--out", tmp_path).exit_code == 0
+
+    def interrupted(_: Path, target: Path) -> None:
+        target.write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    assert audit("--report", path, "--out", tmp_path).exit_code != 0
+    assert json.loads((tmp_path / "report.json").read_text())["totals"]["users"] == 1
 
 
 def test_files_that_cannot_be_read_or_written_are_named_in_one_line(tmp_path: Path) -> None:
