@@ -107,7 +107,7 @@ def test_the_csv_has_the_same_findings_and_keys(
         if isinstance(value, tuple):
             return "; ".join(one if isinstance(one, str) else "=".join(one) for one in value)
         told = str(value)
-        return "'" + told if told.startswith(("=", "+", "-", "@", "\t", "\r")) else told
+        return "'" + told if told.startswith(tuple("=+-@\t\r\n")) else told
 
     for name, columns, records in (
         ("findings.csv", FINDING_COLUMNS, kept.findings),
