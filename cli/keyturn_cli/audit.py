@@ -159,7 +159,7 @@ def _with_context(path: Path, lines: Iterable[str], context: Path) -> AccountSou
         account = json.loads(text)["accountId"]
     except (ValueError, KeyError, TypeError):
         account = None
-    return load_source(str(account), lines, text, file=str(path))
+    return load_source(str(account or path.parent.name), lines, text, file=str(path))
 
 
 def _lines(path: Path, advance: Advance) -> Iterator[str]:
