@@ -111,7 +111,7 @@ def of_account(settings: Settings | None, *, say: Callable[[str], None]) -> Acco
     report = reports.credential_report()
     say("Reading the password policy and the list of secrets")
     return AccountSource(
-        lines=report.content.decode("utf-8").splitlines(keepends=True),
+        lines=report.lines(),
         at=report.at,
         managed=_or_unavailable(lambda: _managed(settings)),
         managed_path=settings.managed_user_path if settings else "/",
@@ -153,12 +153,13 @@ def of_files(
 
 
 def _with_context(path: Path, lines: Iterable[str], context: Path) -> AccountSource:
-    text = context.read_text(encoding="utf-8")
+    # What is not UTF-8 is no JSON either, which is what the error says.
+    text = context.read_text(encoding="utf-8", errors="replace")
     try:
         account = json.loads(text)["accountId"]
     except (ValueError, KeyError, TypeError):
         account = None
-    return load_source(str(account or path.parent.name), lines, text)
+    return load_source(str(account or path.parent.name), lines, text, file=str(path))
 
 
 def _lines(path: Path, advance: Advance) -> Iterator[str]:
@@ -196,7 +197,20 @@ def run(
 
     Raises:
         ReportError: a report cannot be judged; no file has been written then.
+        CliError: a file cannot be read or written.
     """
+    try:
+        return _run(sources, thresholds, wanted)
+    except BrokenPipeError:
+        raise  # whoever read standard output has left
+    except OSError as error:
+        what = error.filename2 or error.filename or "the files of the audit"
+        raise CliError(f"{what}: {error.strerror}; name another file, and audit again") from None
+
+
+def _run(
+    sources: Iterable[AccountSource], thresholds: Thresholds, wanted: Wanted
+) -> tuple[Report, list[Finding]]:
     with tempfile.TemporaryDirectory(prefix="keyturn-audit-") as folder:
         files = Files(Path(folder)) if wanted.any else None
         worst = Worst(files)
@@ -215,7 +229,10 @@ def _deliver(made: dict[str, Path], wanted: Wanted) -> None:
     if wanted.directory:
         wanted.directory.mkdir(parents=True, exist_ok=True)
         for name, path in made.items():
-            shutil.copyfile(path, wanted.directory / name)
+            # Whole or not at all: whoever reads an earlier report there never meets half of one.
+            part = wanted.directory / f"{name}.part"
+            shutil.copyfile(path, part)
+            part.replace(wanted.directory / name)
     if wanted.html:
         shutil.copyfile(made["report.html"], wanted.html)
     if wanted.csv:
@@ -253,10 +270,12 @@ def show(report: Report, worst: Sequence[Finding]) -> None:
     """Print counts and the worst findings for people."""
     console = output.console()
     totals = report.summary()["totals"]
+    denied = any(name == "secrets" for one in report.accounts for name, _ in one.unavailable)
+    managed = "how many are" if denied else totals["managedUsers"]
     console.print(
         f"{counted(totals['accounts'], 'account')}, {counted(totals['users'], 'user')}, "
         f"{counted(totals['activeKeys'], 'active access key')}; "
-        f"{totals['managedUsers']} managed by Keyturn",
+        f"{managed} managed by Keyturn{' is not known' if denied else ''}",
         style="bold",
     )
     counts = Table(box=None, pad_edge=False, header_style="bold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,22 @@ def test_the_context_beside_a_report_says_who_is_managed_and_when_it_was_made(
     ]  # fmt: skip
 
 
+def test_it_is_not_said_that_nobody_is_managed_where_that_is_not_known(tmp_path: Path) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    context = {
+        "format": "keyturn.audit.context/1",
+        "accountId": "111122223333",
+        "at": "2026-07-02T00:00:00+00:00",
+        "managedPath": "/",
+        "managed": {"unavailable": "ListSecrets was denied"},
+        "passwordPolicy": None,
+    }
+    path.with_name("context.json").write_text(json.dumps(context))
+    told = audit("--report", path).stdout
+    assert "how many are managed by Keyturn is not known" in told
+    assert "ListSecrets was denied" in told
+
+
 def test_thresholds_can_be_given(tmp_path: Path) -> None:
     path = report(tmp_path / "a.csv", "111122223333", created="2026-11-01")
     done = audit("--report", path, "--max-key-age-days", "10", "--fail-on", "MEDIUM")
@@ -139,6 +156,58 @@ def test_a_report_that_is_none_is_one_line_and_no_file(tmp_path: Path, content: 
     assert done.stderr.startswith(f"keyturn: {path}")
     assert len(done.stderr.splitlines()) == 1
     assert not page.exists()
+
+
+def test_two_reports_of_one_account_are_refused_because_users_would_count_twice(
+    tmp_path: Path,
+) -> None:
+    one = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    two = report(tmp_path / "b.csv", "111122223333", created="2026-07-01")
+    done = audit("--report", one, two)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"keyturn: {two}, line 2: account 111122223333 is audited")
+    assert str(one) in done.stderr
+
+
+@pytest.mark.parametrize("context", [b"[]", b"{}", b"\xff"])
+def test_a_damaged_context_is_named_by_the_report_that_it_lies_beside(
+    tmp_path: Path, context: bytes
+) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    path.with_name("context.json").write_bytes(context)
+    done = audit("--report", path)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"keyturn: the context of {path}: it is damaged")
+    assert "generate-credential-report" not in done.stderr
+
+
+def test_an_interruption_leaves_the_earlier_report_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    assert audit("--report", path, "--out", tmp_path).exit_code == 0
+
+    def interrupted(_: Path, target: Path) -> None:
+        target.write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    assert audit("--report", path, "--out", tmp_path).exit_code != 0
+    assert json.loads((tmp_path / "report.json").read_text())["totals"]["users"] == 1
+
+
+def test_files_that_cannot_be_read_or_written_are_named_in_one_line(tmp_path: Path) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    for arguments, named in [
+        ((tmp_path,), tmp_path),
+        ((path, "--html", tmp_path / "none" / "a.html"), tmp_path / "none" / "a.html"),
+        ((path, "--csv", tmp_path), tmp_path),
+        ((path, "--out", path), path),
+    ]:
+        done = audit("--report", *arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"keyturn: {named}: ")
+        assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.emulator

@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 import pytest
 
-from keyturn.aws import reports, s3
-from keyturn.errors import AuditFailed, AwsThrottled, HandoverMissing, RequestRejected
+from keyturn.aws import reports, s3, secrets
+from keyturn.errors import AuditFailed, AwsRefused, AwsThrottled, HandoverMissing, RequestRejected
 from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
 from keyturn.rotation import iso
@@ -98,14 +98,56 @@ def started(fleet: Fleet) -> Fleet:
     return fleet
 
 
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"user,arn\nci,x\n", "line 1: .* no column user_creation_time"),
+        (f"{HEADER}\n{row('a')}\n".encode() + b"\xff", "line 3: the report is not UTF-8, in"),
+    ],
+)
 def test_a_broken_report_names_account_and_line_and_chooses_nobody(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, content: bytes, place: str
 ) -> None:
-    report = reports.CredentialReport(b"user,arn\nci,x\n", NOW)
+    report = reports.CredentialReport(content, NOW)
     monkeypatch.setattr(reports, "credential_report", lambda: report)
-    with pytest.raises(AuditFailed, match=ACCOUNT):
+    with pytest.raises(AuditFailed, match=f"{ACCOUNT}.*{place}"):
         fleet.call("audit_account")
     assert fleet.read(fleet.run.facts_key) is None
+
+
+def test_a_denied_source_is_told_in_every_file_and_stops_nothing(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(action: str) -> Any:
+        def deny(*_: Any) -> None:
+            raise AwsRefused(f"{action}: AccessDenied")
+
+        return deny
+
+    # Each for itself, then both.
+    for policy, listed in ((True, False), (False, True), (True, True)):
+        with monkeypatch.context() as patch:
+            if policy:
+                patch.setattr(reports, "password_policy", denied("iam:GetAccountPasswordPolicy"))
+            if listed:
+                patch.setattr(secrets, "listed", denied("secretsmanager:ListSecrets"))
+            answer = fleet.call("audit_account")
+        expected = {"iam:GetAccountPasswordPolicy": policy, "secretsmanager:ListSecrets": listed}
+        sources = " ".join(answer["audit"]["unavailable"])
+        rules = [rule for rule in answer["audit"]["findings"] if rule.endswith("(not judged)")]
+        assert ("password-policy (not judged)" in rules) == policy
+        assert ("two-active-keys (not judged)" in rules) == listed
+        for action, is_denied in expected.items():
+            assert (action in sources) == is_denied
+            for name in ("report.json", "findings.csv", "report.html"):
+                body = boto3.client("s3").get_object(
+                    Bucket=BUCKET, Key=fleet.run.latest_prefix + name
+                )["Body"]
+                assert (f"{action}: AccessDenied" in body.read().decode()) == is_denied, name
+        # Nobody is chosen by what is not known.
+        facts = fleet.read(fleet.run.facts_key)
+        assert (facts["unavailable"] is not None) == listed
+        assert bool(facts["users"]) == (not listed)
 
 
 def test_the_audit_leaves_the_facts_of_the_managed_users_and_of_those_asked_for(

@@ -119,6 +119,14 @@ def test_what_cannot_be_sent_is_counted(
     assert [line["ReportsNotSent"] for line in counted if "ReportsNotSent" in line] == [[1.0]]
 
 
+@pytest.mark.parametrize("missing", [central.REPORT, central.CONTEXT])
+def test_what_was_not_sent_is_named(bucket: str, tmp_path: Path, missing: str) -> None:
+    sent(tmp_path, "111122223333", "ci")
+    boto3.client("s3").delete_object(Bucket=bucket, Key=f"accounts/111122223333/{missing}")
+    with pytest.raises(organization.CannotBeJudged, match=f"sent no {missing}"):
+        organization.fetch(bucket, "111122223333", tmp_path)
+
+
 # Judging
 
 

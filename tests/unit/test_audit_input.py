@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,15 +90,68 @@ def test_another_accounts_report_is_an_error() -> None:
     assert "999999999999" in str(error)
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_counts_are_the_same_however_few_judgements_are_remembered(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    rows = [
+        user(f"u{number:02}", **key(1, ago(20 * (number % 7)), ago(30 * (number % 5))))
+        for number in range(70)
+    ]
+    kept, report = audited(*rows)
+    monkeypatch.setattr(run, "_MOST_PLANS", most)
+    again, folded = audited(*rows)
+    assert again.findings == kept.findings
+    assert folded.summary() == report.summary()
+
+
+def test_a_broken_cell_does_not_hide_a_key_that_was_made_with_its_user() -> None:
+    both = {**key(1, ago(5), ago(1)), **key(2, ago(5), "garbage")}
+    kept, _ = audited(user(user_creation_time=ago(5), **password(ago(1), ago(5)), **both))
+    (found,) = (one for one in kept.findings if one.rule is Rule.KEY_AT_USER_CREATION)
+    assert found.status is Status.FINDING
+    assert found.detail.startswith("Both access keys were made within 10 seconds")
+
+
+def test_of_a_pair_of_keys_it_is_not_known_whose_age_the_share_is_of() -> None:
+    pair = {**key(1, ago(40), ago(1)), **key(2, ago(40), ago(1))}
+    _, report = audited(user("a", user_creation_time="garbage", **pair), user("b"))
+    measures = {one.id: one for one in report.tables.measures}
+    told = measures["two-active-keys-30"]
+    assert (told.count, told.of, told.unknown) == (0, 1, 1)
+
+
+def test_an_account_that_was_audited_already_is_an_error() -> None:
+    twice = [AccountSource(lines=lines(root()), at=NOW, name=name) for name in ("old", "new")]
+    with pytest.raises(ReportError, match=f"new, line 2: account {ACCOUNT} is .* from old"):
+        audit(twice, Thresholds(), sink=None)
+
+
 def test_something_else_than_csv_is_an_error() -> None:
     assert "no column user" in str(refused(["<html><body>AccessDenied</body></html>"]))
 
 
-def test_an_open_quote_that_swallows_the_report_is_an_error_with_its_line() -> None:
-    rows = [user(f"u{number:06}") for number in range(2000)]
-    text = lines(root(), *rows)
-    text[2] = '"' + text[2]
-    assert "CSV is damaged" in str(refused(text))
+@pytest.mark.parametrize(("users", "why"), [(5, "never closed"), (2000, "field limit")])
+def test_an_open_quote_swallows_no_users(users: int, why: str) -> None:
+    text = lines(root(), *(user(f"u{number:06}") for number in range(users)))
+    text[3] = '"' + text[3]
+    error = refused(text)
+    assert why in str(error)
+    assert error.line is not None
+    assert error.line > 4
+
+
+def test_text_after_a_quoted_name_is_an_error_and_not_part_of_the_name() -> None:
+    text = lines(root(), user("a"), user("b"))
+    text[2] = text[2].replace("a,", '"a"x,', 1)
+    assert refused(text).line == 3
+
+
+def test_a_user_without_a_name_is_unknown() -> None:
+    kept, report = audited(user(""))
+    assert unknown_rules(kept, "") == set(USER_RULES)
+    (problem,) = report.problems
+    assert "line 3: the user has no name" in problem
 
 
 def test_columns_are_found_by_name_and_unknown_ones_ignored() -> None:
@@ -292,6 +346,14 @@ def test_a_context_comes_back_as_it_was(managed: object, policy: object) -> None
 def test_a_damaged_context_is_an_error_that_names_the_account(context: str) -> None:
     with pytest.raises(ReportError, match=ACCOUNT):
         load_source(ACCOUNT, [], context)
+
+
+def test_a_context_of_another_format_or_without_a_time_zone_is_refused() -> None:
+    context = json.loads(dump_context(AccountSource(lines=(), at=NOW, account_id=ACCOUNT)))
+    for field, value in (("format", "keyturn.audit.context/2"), ("at", "2026-11-21T12:00:00")):
+        with pytest.raises(ReportError) as caught:
+            load_source(ACCOUNT, (), json.dumps({**context, field: value}))
+        assert caught.value.column == field
 
 
 def test_a_context_of_another_account_is_refused() -> None:

@@ -26,6 +26,7 @@ NASTY = [
     "@SUM(A1)",
     "\tx",
     "a\nb",
+    "\n=1+1",
     "\rx",
     'a"b',
     "\ud800",
@@ -106,7 +107,7 @@ def test_the_csv_has_the_same_findings_and_keys(
         if isinstance(value, tuple):
             return "; ".join(one if isinstance(one, str) else "=".join(one) for one in value)
         told = str(value)
-        return "'" + told if told.startswith(("=", "+", "-", "@", "\t", "\r")) else told
+        return "'" + told if told.startswith(tuple("=+-@\t\r\n")) else told
 
     for name, columns, records in (
         ("findings.csv", FINDING_COLUMNS, kept.findings),
@@ -126,7 +127,7 @@ def test_no_cell_begins_like_a_formula(written: tuple[dict[str, Path], Kept, Rep
     for name in ("findings.csv", "keys.csv"):
         with paths[name].open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file):
-                assert not [text for text in row if text.startswith(tuple("=+-@\t\r"))]
+                assert not [text for text in row if text.startswith(tuple("=+-@\t\r\n"))]
 
 
 def test_rows_are_written_as_one_by_one(tmp_path: Path) -> None:

@@ -256,8 +256,11 @@ def test_what_could_not_be_judged_stands_above_the_findings() -> None:
         "GetAccountPasswordPolicy was denied.",
     ):
         assert needed in words
-    # Whether a user is managed is not known then: no number may say 0.
+    # Whether a user is managed is not known then: no number may say 0, and no row "Unmanaged".
     assert "the secrets could not be read" in Page(html).text
+    rows = page([FINDING._replace(managed=None)], [KEY._replace(managed=None)])
+    assert rows.count('<td data-v="unknown" class="m">Not known</td>') == 2
+    assert '<td data-v="no"' not in rows
 
 
 def test_the_upper_part_tells_how_the_account_stands() -> None:

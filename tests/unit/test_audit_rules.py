@@ -284,6 +284,28 @@ def test_a_password_is_old_when_strictly_older_than_90_days(seconds: int, count:
     )
 
 
+def test_what_a_running_rotation_decides_about_is_left_to_it() -> None:
+    facts = {"ci": SecretFacts("ci", "arn", in_flight=True)}
+    row = user("ci", **key(1, ago(91), ago(91)), **key(2, ago(5), active="false"))
+    kept, _ = audited(row, managed=facts)
+    for finding in kept.findings:
+        if finding.user == "ci":
+            assert finding.next == "Nothing now: a rotation of this user is running."
+    (inactive,) = (record for record in kept.keys if not record.active)
+    assert (inactive.need, inactive.advice) == (
+        Need.REMOVE,
+        "Inactive. Keyturn's running rotation decides about it.",
+    )
+
+
+def test_a_limit_before_the_year_1_is_reached_by_nothing() -> None:
+    limits = Thresholds(max_key_age_days=10**9, unused_after_days=800_000)
+    row = user(**key(1, "0001-01-02T00:00:00Z", "0001-01-02T00:00:00Z"))
+    kept, _ = audited(row, thresholds=limits)
+    rules = {one.rule for one in kept.findings if one.user == "ci"}
+    assert rules == {Rule.UNUSED_USER}
+
+
 # the root user
 
 
@@ -337,6 +359,7 @@ def test_a_report_without_the_root_user_is_not_a_pass() -> None:
         (GOOD_POLICY, None),
         (PasswordPolicy(91, 14, 1), "after 91 days"),
         (PasswordPolicy(None, 14, 1), "never"),
+        (PasswordPolicy(0, 14, 1), "never"),
         (PasswordPolicy(90, 13, 1), "13"),
         (PasswordPolicy(90, None, 1), "not set"),
         (PasswordPolicy(90, 14, None), "used again"),
@@ -366,7 +389,31 @@ def test_sources_that_could_not_be_read_are_named_with_their_rules() -> None:
     assert (Rule.PASSWORD_POLICY, "password policy") in told
     assert (Rule.TWO_ACTIVE_KEYS, "secrets") in told
     # Two active keys stay a finding: only whether a rotation explains them is not known.
-    assert any(one.rule is Rule.TWO_ACTIVE_KEYS for one in kept.findings)
+    two = {one.user: one for one in kept.findings if one.rule is Rule.TWO_ACTIVE_KEYS}
+    assert (two["ci"].status, two["ci"].managed) == (Status.FINDING, None)
+    assert two["ci"].next.startswith("First see whether Keyturn manages the user")
+    # All three files are made of the findings, so that all of them tell.
+    assert (two[None].status, two[None].detail) == (
+        Status.UNKNOWN,
+        "Rotations in flight are not told apart, managed users are not known: ListSecrets: denied",
+    )
+    assert {record.managed for record in kept.keys} == {None}
+
+
+def test_whoever_may_be_managed_is_not_sent_to_a_key_that_a_rotation_may_need() -> None:
+    old = {"ci": user("ci", **key(1, ago(91), ago(91)), **key(2, FRESH, active="false"))}
+    old["outside"] = user("outside", path="/people/", **key(1, ago(91), FRESH))
+    kept, report = audited(*old.values(), managed=Unavailable("denied"), managed_path="/machine/")
+    steps = {(one.user, one.rule): one.next for one in kept.findings}
+    for rule in (Rule.KEY_NOT_ROTATED, Rule.UNUSED_CREDENTIAL, Rule.UNUSED_USER):
+        assert steps["ci", rule].startswith("First see whether Keyturn manages the user")
+    # Nobody outside of the path is managed, with or without a secret.
+    assert steps["outside", Rule.KEY_NOT_ROTATED].startswith("Let Keyturn manage it")
+    managed = {(record.user, record.slot): record.managed for record in kept.keys}
+    assert managed == {("ci", 1): None, ("ci", 2): None, ("outside", 1): False}
+    (inactive,) = (record for record in kept.keys if not record.active)
+    assert "when Keyturn does not manage the user" in inactive.advice
+    assert report.accounts[0].managed_users == 0
 
 
 # broken cells

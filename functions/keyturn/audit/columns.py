@@ -57,7 +57,8 @@ def opened(lines: Iterable[str], source: str) -> Table:
 
     Unknown columns are ignored: AWS adds some.
     """
-    rows = csv.reader(_without_mark(lines, source))
+    # Strict, because a quote that is never closed would else swallow the users after it.
+    rows = csv.reader(_without_mark(lines, source), strict=True)
     header = [name.strip() for name in next(rows, [])]
     if not any(header):
         raise ReportError(source, "the credential report is empty.")

@@ -14,6 +14,10 @@ from keyturn.audit.errors import ReportError
 from keyturn.audit.model import AccountSource, PasswordPolicy, SecretFacts, Unavailable
 
 FORMAT = "keyturn.audit.context/1"
+_THEN = (
+    "The account's next audit writes context.json again; without it, the report is judged alone "
+    "by `keyturn audit`."
+)
 
 
 def dump_context(source: AccountSource) -> str:
@@ -54,31 +58,37 @@ def dump_context(source: AccountSource) -> str:
     )
 
 
-def load_source(account_id: str, csv_lines: Iterable[str], context_json: str) -> AccountSource:
+def load_source(
+    account_id: str, csv_lines: Iterable[str], context_json: str, *, file: str | None = None
+) -> AccountSource:
     """Return the source that `dump_context` described; raises ReportError when it is not one.
 
-    A context that names another account is refused: somebody may have put it there.
+    A context that names another account is refused: somebody may have put it there. `file` is how
+    errors name the report, where a person has given it.
     """
-    name = f"context of account {account_id}"
+    name = f"the context of {file or f'account {account_id}'}"
     try:
         context = json.loads(context_json)
         if context["format"] != FORMAT:
-            raise ReportError(name, f"the format is not {FORMAT}.", column="format")
+            raise ReportError(name, f"the format is not {FORMAT}.", column="format", then=_THEN)
         if context["accountId"] not in (None, account_id):
-            raise ReportError(name, "it names another account.", column="accountId")
+            raise ReportError(name, "it names another account.", column="accountId", then=_THEN)
         at = datetime.fromisoformat(context["at"])
         if at.tzinfo is None:
-            raise ReportError(name, "the moment of the report has no time zone.", column="at")
+            raise ReportError(
+                name, "the moment of the report has no time zone.", column="at", then=_THEN
+            )
         return AccountSource(
             lines=csv_lines,
             at=at,
             account_id=account_id,
+            name=file or "credential report",
             managed=_managed(context["managed"]),
             managed_path=str(context["managedPath"]),
             password_policy=_policy(context["passwordPolicy"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReportError(name, f"it is damaged ({type(error).__name__}).") from error
+        raise ReportError(name, f"it is damaged ({type(error).__name__}).", then=_THEN) from error
 
 
 def _managed(stored: Any) -> Mapping[str, SecretFacts] | Unavailable:

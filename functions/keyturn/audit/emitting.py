@@ -17,7 +17,7 @@ from keyturn.audit.dates import BROKEN, Calendar, parsed
 from keyturn.audit.findings import Hit, judge
 from keyturn.audit.model import Finding, KeyRecord, Need, Severity, Status, Thresholds
 from keyturn.audit.need import need
-from keyturn.audit.rules import NO, UNMANAGED, YES, Profile
+from keyturn.audit.rules import IN_FLIGHT, MANAGED, NO, NOT_KNOWN, UNMANAGED, YES, Profile
 from keyturn.audit.sources import SEVERITIES, SOURCES, USER_RULES
 from keyturn.audit.texts import MARKED_AGE, MARKED_CELLS, Form, finding_texts, key_texts
 from keyturn.identifiers import masked_in
@@ -35,7 +35,7 @@ class Template:
     """A hit, made ready for being filled in."""
 
     hit: Hit
-    managed: bool
+    managed: bool | None
     tier: str | None
     compliance: tuple[str, ...]
     columns: tuple[tuple[str, int], ...]
@@ -67,7 +67,7 @@ class KeyTemplate:
     clear: bool
     """Whether both dates are dates, or none, as far as there is a use."""
     tier: str | None
-    managed: bool
+    managed: bool | None
     console: bool
     need: Need
     advice: str
@@ -87,7 +87,7 @@ class Plan:
         self.profile = profile
         self.hits = hits
         self.keys = keys
-        self.managed = profile.managed != UNMANAGED
+        self.managed = profile.managed in (MANAGED, IN_FLIGHT)
         ranks = [key.rotated for key in profile.keys if key.active != NO and key.rotated >= 0]
         self.oldest = min(ranks, default=_NOTHING)
         self.count = 0
@@ -99,10 +99,10 @@ class Templates:
     def __init__(self, calendar: Calendar) -> None:
         """Nothing is made yet."""
         self.calendar = calendar
-        self._hits: dict[tuple[Hit, bool], Template] = {}
+        self._hits: dict[tuple[Hit, bool | None], Template] = {}
         self._keys: dict[KeyTemplate, KeyTemplate] = {}
 
-    def hit(self, hit: Hit, managed: bool) -> Template:
+    def hit(self, hit: Hit, managed: bool | None) -> Template:
         """Return the template of a hit."""
         made = self._hits.get((hit, managed))
         if made is None:
@@ -118,7 +118,7 @@ def plan_for(
     profile: Profile, calendar: Calendar, thresholds: Thresholds, templates: Templates
 ) -> Plan:
     """Judge a profile."""
-    managed = profile.managed != UNMANAGED
+    managed = None if profile.managed == NOT_KNOWN else profile.managed != UNMANAGED
     hits = tuple([templates.hit(hit, managed) for hit in judge(profile, calendar, thresholds)])
     keys = []
     for key in profile.keys:
@@ -146,7 +146,7 @@ def plan_for(
     return Plan(profile, hits, tuple(keys))
 
 
-def template(hit: Hit, managed: bool, calendar: Calendar) -> Template:
+def template(hit: Hit, managed: bool | None, calendar: Calendar) -> Template:
     """Make a hit ready for being filled in."""
     for_rotation = _INPUT in hit.next
     return Template(
@@ -187,14 +187,12 @@ def finding(made: Template, row: Row, calendar: Calendar) -> Finding:
 
 
 def form(made: Template, account_id: str) -> Form:
-    """Return the form of a template that is not about broken cells."""
-    if not made.forms:
-        age = MARKED_AGE if made.dated else None
-        marked = Row(MARKED_CELLS, account_id, 0)
-        made.forms.append(
-            Form(finding_texts(_filled(made, marked, age, str(age).join(made.detail))))
-        )
-    return made.forms[0]
+    """Make, keep and return the form of a template that is not about broken cells."""
+    age = MARKED_AGE if made.dated else None
+    marked = Row(MARKED_CELLS, account_id, 0)
+    found = Form(finding_texts(_filled(made, marked, age, str(age).join(made.detail))))
+    made.forms.append(found)
+    return found
 
 
 def _filled(made: Template, row: Row, age: int | None, detail: str) -> Finding:
@@ -240,25 +238,26 @@ def key_record(made: KeyTemplate, row: Row, calendar: Calendar) -> KeyRecord:
 
 
 def key_form(made: KeyTemplate, account_id: str, without: tuple[bool, bool, bool]) -> Form:
-    """Return the form of keys with a date; `without` tells where use, service, Region are not."""
-    found = made.forms.get(without)
-    if found is None:
-        no_use, no_service, no_region = without
-        found = made.forms[without] = Form(
-            key_texts(
-                _filled_key(
-                    made,
-                    Row(MARKED_CELLS, account_id, 0),
-                    (
-                        MARKED_CELLS[made.created],
-                        None if no_use else MARKED_CELLS[made.used],
-                        None if no_service else MARKED_CELLS[made.service],
-                        None if no_region else MARKED_CELLS[made.region],
-                    ),
-                    MARKED_AGE,
-                )
+    """Make, keep and return the form of keys with a date.
+
+    `without` tells where there is no use, service and Region.
+    """
+    no_use, no_service, no_region = without
+    found = made.forms[without] = Form(
+        key_texts(
+            _filled_key(
+                made,
+                Row(MARKED_CELLS, account_id, 0),
+                (
+                    MARKED_CELLS[made.created],
+                    None if no_use else MARKED_CELLS[made.used],
+                    None if no_service else MARKED_CELLS[made.service],
+                    None if no_region else MARKED_CELLS[made.region],
+                ),
+                MARKED_AGE,
             )
         )
+    )
     return found
 
 

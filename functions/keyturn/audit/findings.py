@@ -16,6 +16,7 @@ from keyturn.audit.rules import (
     MADE_WITH_USER_SECONDS,
     MANAGED,
     NO,
+    NOT_KNOWN,
     YES,
     Key,
     Profile,
@@ -68,7 +69,16 @@ def judge(profile: Profile, calendar: Calendar, thresholds: Thresholds) -> list[
         _no_mfa(profile),
         _old_password(profile, calendar),
     ]
-    return [hit for hit in found if hit]
+    hits = [hit for hit in found if hit]
+    if profile.managed == NOT_KNOWN:
+        # Following it by hand would cross a rotation, if one is running.
+        hits = [
+            hit._replace(next=_SEE_KEYTURN + hit.next)
+            if hit.status is Status.FINDING and hit.credential != "password"
+            else hit
+            for hit in hits
+        ]
+    return hits
 
 
 def _hit(
@@ -107,6 +117,10 @@ _ROTATE = (
     "where ROTATE_KEY_ARN is the stack's output RotateKeyStateMachineArn"
 )
 _SEE_USER = "Look at the user itself: `aws iam get-user {user}`, `aws iam list-access-keys {user}`."
+_SEE_KEYTURN = (
+    "First see whether Keyturn manages the user: `keyturn status`. If it does, leave the keys to "
+    "Keyturn. If not: "
+)
 _RUNNING = "Nothing now: a rotation of this user is running."
 _REMOVE_USER = (
     "If nobody needs the user: deactivate its keys and wait; then remove its keys, password, "
@@ -369,6 +383,21 @@ def root_password(last_used: str, mfa: int) -> Hit:
     )
 
 
+def secrets_unknown(why: str) -> Hit:
+    """Return the finding that it is not known whose two keys a running rotation explains."""
+    return Hit(
+        Rule.TWO_ACTIVE_KEYS,
+        Status.UNKNOWN,
+        SEVERITIES[Rule.TWO_ACTIVE_KEYS],
+        None,
+        (),
+        NO_DATE,
+        (),
+        f"Rotations in flight are not told apart, managed users are not known: {why}",
+        "Allow secretsmanager:ListSecrets, and audit again.",
+    )
+
+
 def judge_policy(policy: PasswordPolicy | Unavailable | None) -> Hit | None:
     """CIS 1.8 and 1.9 (v3) and the maximum age; a missing policy is a finding."""
     if isinstance(policy, Unavailable):
@@ -382,8 +411,9 @@ def judge_policy(policy: PasswordPolicy | Unavailable | None) -> Hit | None:
             Status.FINDING, "The account has no password policy of its own.", _SET_POLICY
         )
     wrong = []
-    if policy.max_age_days is None or policy.max_age_days > MAX_PASSWORD_AGE_DAYS:
-        says = "never" if policy.max_age_days is None else f"after {policy.max_age_days} days"
+    # IAM API reference, PasswordPolicy: passwords expire only where MaxPasswordAge is over 0.
+    if not policy.max_age_days or policy.max_age_days > MAX_PASSWORD_AGE_DAYS:
+        says = f"after {policy.max_age_days} days" if policy.max_age_days else "never"
         wrong.append(f"passwords expire {says} (at most {MAX_PASSWORD_AGE_DAYS} days)")
     if policy.minimum_length is None or policy.minimum_length < MIN_PASSWORD_LENGTH:
         says = "not set" if policy.minimum_length is None else str(policy.minimum_length)

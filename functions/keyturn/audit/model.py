@@ -123,7 +123,8 @@ class Finding(NamedTuple):
     severity: Severity
     account_id: str
     user: str | None
-    managed: bool
+    managed: bool | None
+    """None when the secrets could not be read."""
     credential: str | None
     """`password`, `access_key_1`, `access_key_2`, or None when it is about the user or account."""
     age_days: int | None
@@ -154,7 +155,7 @@ class KeyRecord(NamedTuple):
     last_used_region: str | None
     age_days: int | None
     tier: str | None
-    managed: bool
+    managed: bool | None
     console_password: bool
     need: Need
     advice: str

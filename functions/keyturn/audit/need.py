@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from keyturn.audit.dates import BROKEN, Calendar
 from keyturn.audit.model import Need
-from keyturn.audit.rules import IN_FLIGHT, NO, YES, Credential, Key, Profile
+from keyturn.audit.rules import IN_FLIGHT, NO, NOT_KNOWN, YES, Credential, Key, Profile
 from keyturn.audit.rules import credential_unused as unused
 
 _FIND_OUT = (
@@ -26,6 +26,8 @@ def need(
     if key.active == NO:
         if profile.managed == IN_FLIGHT:
             return Need.REMOVE, "Inactive. Keyturn's running rotation decides about it."
+        if profile.managed == NOT_KNOWN:
+            return Need.REMOVE, "Inactive: delete it when Keyturn does not manage the user."
         return Need.REMOVE, "Inactive: delete it when nothing is missing."
     credential = Credential(key.name, key.active, key.last_use, "")
     idle = unused(credential, calendar, unused_after_days)

@@ -17,6 +17,8 @@ NO = 0
 UNMANAGED = 0
 MANAGED = 1
 IN_FLIGHT = 2
+NOT_KNOWN = 3
+"""The secrets, which tell who is managed, could not be read."""
 
 MADE_WITH_USER_SECONDS = 10
 

@@ -36,6 +36,7 @@ from keyturn.audit.findings import (
     judge_root,
     root_key_unknown,
     root_password,
+    secrets_unknown,
 )
 from keyturn.audit.model import (
     AccountSource,
@@ -51,6 +52,7 @@ from keyturn.audit.rules import (
     MADE_WITH_USER_SECONDS,
     MANAGED,
     NO,
+    NOT_KNOWN,
     UNMANAGED,
     YES,
     Key,
@@ -91,7 +93,10 @@ def audit(sources: Iterable[AccountSource], thresholds: Thresholds, *, sink: Sin
     the sink already, so whoever goes on without it begins again without it.
     """
     tally = Tally()
-    accounts = [_Account(source, thresholds, sink, tally).run() for source in sources]
+    accounts: list[AccountCounts] = []
+    seen: dict[str, str] = {}
+    for source in sources:
+        accounts.append(_Account(source, thresholds, sink, tally, seen).run())
     return Report(
         thresholds=thresholds,
         accounts=tuple(accounts),
@@ -104,9 +109,16 @@ class _Account:
     """One account's report while it is read."""
 
     def __init__(
-        self, source: AccountSource, thresholds: Thresholds, sink: Sink | None, tally: Tally
+        self,
+        source: AccountSource,
+        thresholds: Thresholds,
+        sink: Sink | None,
+        tally: Tally,
+        seen: dict[str, str],
     ) -> None:
+        """`seen` has the accounts that were audited before, and their sources' names."""
         self.source = source
+        self.seen = seen
         self.thresholds = thresholds
         self.sink = sink
         self.row_sink = sink if isinstance(sink, RowSink) else None
@@ -124,10 +136,13 @@ class _Account:
         self.templates = Templates(self.calendar)
         self.account_id = source.account_id
         self.user_arns = "\0"  # how the ARNs of this account's users begin, once it is known
-        managed = {} if isinstance(source.managed, Unavailable) else source.managed
-        self.managed = {
-            name: IN_FLIGHT if facts.in_flight else MANAGED for name, facts in managed.items()
-        }
+        self.managed: dict[str, int] = {}
+        self.without_secret = UNMANAGED
+        if isinstance(source.managed, Unavailable):
+            self.without_secret = NOT_KNOWN
+        else:
+            for name, facts in source.managed.items():
+                self.managed[name] = IN_FLIGHT if facts.in_flight else MANAGED
         self.plans: dict[tuple[int, ...], Plan] = {}
         self.judged: dict[Profile, Plan] = {}
         self.findings: Counter[FindingKind] = Counter()
@@ -154,9 +169,16 @@ class _Account:
         try:
             self._read()
         except csv.Error as error:
-            raise ReportError(self.name, f"the CSV is damaged: {error}.", line=self.line) from error
+            what = str(error)
+            if what == "unexpected end of data":
+                what = "a quotation mark before the end of this line is never closed"
+            raise ReportError(self.name, f"the CSV is damaged: {what}.", line=self.line) from error
         except UnicodeDecodeError as error:
-            raise ReportError(self.name, "the report is not UTF-8.", line=self.line) from error
+            raise ReportError(
+                self.name,
+                "the report is not UTF-8, in this line or a later one.",
+                line=self.line + 1,  # files are decoded ahead of the lines
+            ) from error
         if self.user_arns == "\0":
             raise ReportError(
                 self.name, "the report has no row with the ARN of a user, not even the root user."
@@ -177,6 +199,7 @@ class _Account:
         self.table = opened(self.source.lines, self.name)
         rows, pick, width, arn_at = self.table
         plans, managed, silent = self.plans, self.managed, self.sink is None
+        denied = self.without_secret == NOT_KNOWN
         cuts, boolean = self.calendar.cuts, _BOOLEANS
         no_dates, parse, rank = NO_DATES, datetime.fromisoformat, bisect_right
         previous, oldest, user_arns = "", self.calendar.future, self.user_arns
@@ -196,7 +219,8 @@ class _Account:
             name = user.lower()
             if checks_names or name <= previous:
                 if self._repeated(name, previous):
-                    self._unreadable(cells, "the user is listed a second time.")
+                    why = "the user is listed a second time." if name else "the user has no name."
+                    self._unreadable(cells, why)
                     continue
                 checks_names = self.checks_names
             previous = name
@@ -217,7 +241,7 @@ class _Account:
                     NO_DATE if rotated_2 in no_dates else rank(cuts, parse(rotated_2)),
                     NO_DATE if used_2 in no_dates else rank(cuts, parse(used_2)),
                     _made_with(created, rotated_1, rotated_2) if has_console else 0,
-                    self._managed(user, arn) if user in managed else UNMANAGED,
+                    self._managed(user, arn) if user in managed or denied else UNMANAGED,
                 )
             except (LookupError, ValueError, TypeError):
                 profile = self._slowly(Cells(*cells))
@@ -236,7 +260,8 @@ class _Account:
         row = Row(cells, self.account_id or "", self.line)
         if self.row_sink is not None:
             self.row_sink.row(plan, row, calendar)
-        elif sink is not None:
+        else:
+            assert sink  # noqa: S101 - without a sink nothing is given
             for key in plan.keys:
                 sink.key(key_record(key, row, calendar))
             for hit in plan.hits:
@@ -324,7 +349,18 @@ class _Account:
                 f"the report is of account {account_id}.",
                 column="arn",
                 line=self.line,
+                then=f"Give the report of account {self.account_id}.",
             )
+        if account_id in self.seen:
+            raise ReportError(
+                self.source.name,
+                f"account {account_id} is audited already, from {self.seen[account_id]}; its "
+                "users would count twice.",
+                column="arn",
+                line=self.line,
+                then="Leave one of the two reports out.",
+            )
+        self.seen[account_id] = self.source.name
         self.account_id = account_id
         self.user_arns = f"{arn[: arn.index(account_id)]}{account_id}:user/"
 
@@ -390,7 +426,7 @@ class _Account:
         """A managed user has a secret and lies under the path."""
         if not arn.startswith(self.user_arns[:-1] + self.source.managed_path):
             return UNMANAGED
-        return self.managed.get(user, UNMANAGED)
+        return self.managed.get(user, self.without_secret)
 
     def _remember_age(self, plan: Plan, cells: tuple[str, ...], oldest: int) -> int:
         """Remember the age of the oldest active keys; returns the lowest rank so far."""
@@ -436,9 +472,12 @@ class _Account:
             self._say(
                 account_finding(root_password("unknown, the row is missing", BROKEN), account_id)
             )
-        hit = judge_policy(self.source.password_policy)
-        if hit:
+        if isinstance(self.source.managed, Unavailable):
+            hit = secrets_unknown(self.source.managed.why)
             self._say(account_finding(hit, account_id))
+        policy = judge_policy(self.source.password_policy)
+        if policy:
+            self._say(account_finding(policy, account_id))
         hidden = self.counts["problems"] - len(self.problems)
         if hidden:
             self.problems.append(f"{self.name}: {hidden} more problems of this kind.")
@@ -459,7 +498,7 @@ class _Account:
         if isinstance(source.managed, Unavailable):
             why = source.managed.why
             unavailable.append(("secrets", why))
-            told = f"Rotations in flight are not told apart, managed users are not known: {why}"
+            told = secrets_unknown(why).detail
             not_judged.append(NotJudged(Rule.TWO_ACTIVE_KEYS, "secrets", told))
         if isinstance(source.password_policy, Unavailable):
             why = source.password_policy.why

@@ -51,7 +51,7 @@ KEY_COLUMNS = (
     "last_used_region",
     "age_days",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Texts(NamedTuple):

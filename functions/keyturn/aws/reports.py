@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,6 +39,11 @@ class CredentialReport:
 
     content: bytes
     at: datetime
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines as text; UnicodeDecodeError only where the audit names the line."""
+        for line in self.content.splitlines(keepends=True):
+            yield line.decode("utf-8")
 
 
 def next_wait(tries: int) -> float:

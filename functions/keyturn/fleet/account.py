@@ -44,9 +44,8 @@ def audit(run: Run, settings: FleetSettings, *, asked_for: Sequence[str]) -> dic
     report = reports.credential_report()
     policy = _policy()
     listed = _secrets(settings)
-    lines = report.content.decode("utf-8").splitlines(keepends=True)
     source = AccountSource(
-        lines=lines,
+        lines=report.lines(),
         at=report.at,
         account_id=run.account_id,
         managed=listed,
@@ -67,7 +66,7 @@ def audit(run: Run, settings: FleetSettings, *, asked_for: Sequence[str]) -> dic
     known = {} if isinstance(listed, Unavailable) else listed
     users = [
         user.dump()
-        for user in facts.users_of(lines, known, settings.rotations.managed_user_path)
+        for user in facts.users_of(report.lines(), known, settings.rotations.managed_user_path)
         if user.managed or user.name in {*asked_for}
     ]
     unavailable = listed.why if isinstance(listed, Unavailable) else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from keyturn.audit.columns import mended
 from keyturn.audit.model import SecretFacts
 from keyturn.request import is_user_name
 from keyturn.rotation import iso
@@ -95,15 +96,20 @@ def users_of(
 ) -> list[FleetUser]:
     """Return the users of a credential report that the audit has accepted.
 
-    Damaged rows are left out: the audit tells of them, and nobody is chosen by them. Managed is
-    who lies below the path and has a secret. IAM's tags cannot be had in a constant number of
-    calls; RotateKey looks at the tag, and the roles' policies enforce it.
+    The rows are read as the audit reads them. Damaged ones are left out: the audit tells of them,
+    and nobody is chosen by them. Managed is who lies below the path and has a secret. IAM's tags
+    cannot be had in a constant number of calls; RotateKey looks at the tag, and the roles' policies
+    enforce it.
     """
-    return [
-        _user(row, secrets.get(row["user"]), user_path)
-        for row in csv.DictReader(lines)
-        if None not in row and None not in row.values() and ":user/" in row["arn"]
-    ]
+    rows = csv.reader(lines)
+    header = [name.removeprefix("\ufeff").strip() for name in next(rows)]
+    users = []
+    for row in rows:
+        fields = mended(row, len(header)) if len(row) > len(header) else row
+        cells = dict(zip(header, fields, strict=False))
+        if len(fields) == len(header) and ":user/" in cells["arn"]:
+            users.append(_user(cells, secrets.get(cells["user"]), user_path))
+    return users
 
 
 def _user(row: Mapping[str, str], secret: SecretFacts | None, user_path: str) -> FleetUser:

@@ -107,7 +107,9 @@ def _age(age: int | None, tier: str | None) -> str:
     return f'<td class="n" data-v="{age}">{counted(age, "day")}{small}</td>'
 
 
-def _managed(managed: bool) -> str:
+def _managed(managed: bool | None) -> str:
+    if managed is None:
+        return '<td data-v="unknown" class="m">Not known</td>'
     if managed:
         return '<td data-v="yes">Managed</td>'
     return '<td data-v="no" class="m">Unmanaged</td>'
@@ -203,7 +205,7 @@ def rule_choices(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     return [(r.value, f"{r.value} ({number(counts[r])})") for r in RULES if counts.get(r)]
 
 
-MANAGED = [("yes", "Managed"), ("no", "Unmanaged")]
+MANAGED = [("yes", "Managed"), ("no", "Unmanaged"), ("unknown", "Not known")]
 SEVERITY = [(s.value, words) for s, words in SEVERITIES.items()]
 STATUS = [("FINDING", "Broken rules"), ("UNKNOWN", "Not judged")]
 NEED = [(n.value, f"{what}: {why}") for n, (what, why) in NEEDS.items()]
