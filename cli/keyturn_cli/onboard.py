@@ -248,7 +248,7 @@ def read_given(facts: Facts, access_key_id: str | None) -> Given:
     if access_key_id is None and len(active) != 1:
         raise CliError(
             f"{facts.user} has {len(active) or 'no'} active access keys; say which one it is with "
-            "--access-key-id"
+            f"--access-key-id (keyturn status {facts.user} --json shows the whole ids)"
         )
     return Given(access_key_id or active[0], SecretStr(text))
 

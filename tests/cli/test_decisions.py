@@ -9,10 +9,11 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from keyturn.aws import iam
 from keyturn.decision import Ask, Step, decide
 from keyturn.settings import Durations, Settings
 from keyturn.world import Key, Label, SecretState
-from keyturn_cli import onboard, plan, status
+from keyturn_cli import onboard, plan, start, status
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
 from keyturn_cli.people import LastResult, Person
@@ -33,6 +34,16 @@ SETTINGS = Settings(
     unused_after_days=90,
 )
 GIVEN = Given(K1, SecretStr("hush"))
+
+
+def test_of_two_active_keys_the_exposed_one_must_be_named_and_the_whole_ids_can_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """People see masked ids only."""
+    monkeypatch.setattr(iam, "list_keys", lambda _: iam.KeyRing(NOW, (key(K1), key(K2))))
+    with pytest.raises(CliError, match="keyturn status ci --json shows the whole ids"):
+        start.exposed_key("ci", None)
+    assert start.exposed_key("ci", K2) == K2
 
 
 # --- plan -----------------------------------------------------------------------------------------
