@@ -225,6 +225,13 @@ def test_a_person_is_told_what_is_odd_before_saying_yes() -> None:
     assert onboard.remarks(facts(secret=secret(ours(K1))), None) == []
 
 
+def test_a_person_is_told_that_a_kept_secret_goes_on_counting() -> None:
+    """Fleet, audit and status know users by their secrets."""
+    assert "go on counting ci as managed" in onboard.left_behind(facts(secret=secret()), None)[0]
+    assert onboard.left_behind(facts(secret=secret()), 7) == []
+    assert onboard.left_behind(facts(), None) == []
+
+
 def test_offboarding_undoes_only_what_is_there() -> None:
     def undone(given: Facts, days: int | None = None) -> list[str]:
         changes = onboard.offboarding(given, STACK, SETTINGS, delete_secret_after_days=days)
