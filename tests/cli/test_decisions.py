@@ -13,7 +13,7 @@ from keyturn.aws import iam
 from keyturn.decision import Ask, Step, decide
 from keyturn.settings import Durations, Settings
 from keyturn.world import Key, Label, SecretState
-from keyturn_cli import onboard, plan, start, status
+from keyturn_cli import onboard, people, plan, start, status
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
 from keyturn_cli.people import LastResult, Person
@@ -125,6 +125,16 @@ def test_a_dead_claim_and_a_foreign_claim_are_not_at_rest() -> None:
     dead = status.Row("ci", in_flight=True, run=Run("arn", status="ABORTED"))
     assert "ended ABORTED without deciding" in status.summary(dead, NOW)[-1]
     assert status.summary(status.Row("ci", in_flight=True), NOW)[-1].startswith("claimed by")
+
+
+def test_a_user_whose_secret_is_being_deleted_is_not_shown_as_at_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = replace(secret(ours(K1)), scheduled_for_deletion=True)
+    monkeypatch.setattr(people, "look", lambda *_: Person("ci", NOW, (key(K1),), gone))
+    assert status.summary(status.of_one(STACK, "ci"), NOW)[-1] == (
+        "the secret is scheduled for deletion"
+    )
 
 
 def test_what_could_not_be_found_out_is_said() -> None:
