@@ -68,9 +68,12 @@ class Key:
         """Return the key in a secret's value; ValueError, which never quotes it, without one."""
         try:
             value = json.loads(text)
-            return cls(str(value["AccessKeyId"]), str(value["SecretAccessKey"]))
+            key_id, secret = value["AccessKeyId"], value["SecretAccessKey"]
         except (ValueError, KeyError, TypeError):
-            raise ValueError("the value holds no access key") from None
+            key_id = secret = None
+        if not (key_id and isinstance(key_id, str) and secret and isinstance(secret, str)):
+            raise ValueError("the value holds no access key")
+        return cls(key_id, secret)
 
     def client(self, service: str) -> Any:
         """Return a client that signs with this key and with no other."""
@@ -169,12 +172,15 @@ class KeyFile:
         self._path = path
 
     def load(self) -> list[Key]:
-        """Return the keys; none if nothing was saved yet."""
+        """Return the keys; none if nothing was saved yet, or if the file is damaged."""
         try:
             saved = json.loads(self._path.read_text(encoding="utf-8"))
+            return [Key.from_json(json.dumps(value)) for value in saved]
         except FileNotFoundError:
             return []
-        return [Key.from_json(json.dumps(value)) for value in saved]
+        except (ValueError, TypeError):  # not quoted: it may hold half a key
+            print(f"{self._path} is damaged, so no key is kept in it", file=sys.stderr)
+            return []
 
     def save(self, key: Key) -> None:
         """Put a key first; nothing is written when it is there already."""

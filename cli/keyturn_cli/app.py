@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,17 @@ from keyturn_cli import (
     watch,
 )
 from keyturn_cli.aws import Target
-from keyturn_cli.options import Debug, Endpoint, Json, Region, User, Yes, guarded, on_a_stack
+from keyturn_cli.options import (
+    Debug,
+    Endpoint,
+    Json,
+    Region,
+    User,
+    Yes,
+    assert_together,
+    guarded,
+    on_a_stack,
+)
 from keyturn_cli.runs import Run
 
 app = typer.Typer(
@@ -85,6 +96,7 @@ def rotate(
     The work is done by Step Functions and takes from hours to days; this command only starts it.
     Without --watch it returns as soon as the request was accepted (0) or refused (1).
     """
+    assert_together("--access-key-id", access_key_id, "--emergency", emergency)
     found = stack.find(at.stack_name)
     request: dict[str, object] = {"userName": user, "force": force, "reason": reason}
     if emergency:
@@ -189,6 +201,7 @@ def plan_command(
 
     Leaves with 1 when it would be rejected.
     """
+    assert_together("--access-key-id", access_key_id, "--emergency", emergency)
     request: dict[str, object] = {"force": force}
     if back_out:
         request["action"] = "BACK_OUT"
@@ -258,6 +271,7 @@ def audit_command(
     The rules are those of docs/audit.md. Nothing is changed; without --report IAM is asked to make
     a credential report. Without a stack in the account nobody counts as managed.
     """
+    assert_together("--fail-on-unknown", fail_on_unknown, "--fail-on", fail_on)
     wanted = audit.Wanted(html=html, csv=csv, directory=out, json=as_json)
     paths = [*(report or ()), *(more or ())]
     with audit.progress() as shown:
@@ -364,6 +378,8 @@ def onboard_command(
 
     Shows what it will do and asks. What is there already stays, so it can be repeated.
     """
+    partner = "--existing-secret-stdin"
+    assert_together("--access-key-id", access_key_id, partner, existing_secret_stdin)
     found = stack.find(at.stack_name)
     settings = found.settings()
     facts = onboard.look(user, found)
@@ -411,7 +427,7 @@ def offboard_command(
         print(f"{user} is not in the care of the stack {found.name}; nothing was changed")
         return
     how = onboard.offboard(found, settings, facts, days)
-    onboard.carry_out(changes, how, notes=[], yes=yes)
+    onboard.carry_out(changes, how, notes=onboard.left_behind(facts, days), yes=yes)
     print(f"{user} keeps its keys; Keyturn does not touch it any more")
 
 
@@ -455,7 +471,10 @@ def local_up(
 @guarded
 def local_down() -> None:
     """Stop it; everything in it is gone."""
+    found = local.running()
     print("stopped" if local.down() else "the embedded AWS is not up")
+    if found and os.environ.get("AWS_ENDPOINT_URL") == found.endpoint_url:
+        output.note("this shell still points at it; go on in a new one")
 
 
 @local_app.command("status")

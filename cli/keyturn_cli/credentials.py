@@ -48,7 +48,7 @@ SOON_SECONDS = 60.0
 """When to ask again after a look that failed, if the interval is not shorter."""
 
 PREFIX = "machine-user/"
-_USER_NAME = re.compile(r"[A-Za-z0-9_+=@-][A-Za-z0-9_+=.@-]{0,63}")
+_USER_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_+=.@-]{1,64}")
 
 
 def expiration(now: datetime, seconds: float) -> str:
@@ -110,7 +110,10 @@ def _answer(given: argparse.Namespace) -> int:
             return 0
         name = given.secret_name or given.secret_name_prefix + given.user
         key, fresh = current(name, keys, given.reader_profile)
-    except (LockedOut, ValueError, OSError) as error:
+    except LockedOut as error:
+        print(f"{error}; {_hand_out(given.user)}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     seconds = given.interval if fresh else min(given.interval, SOON_SECONDS)
@@ -122,6 +125,10 @@ def _answer(given: argparse.Namespace) -> int:
     }
     json.dump(answer, sys.stdout)
     return 0
+
+
+def _hand_out(user: str) -> str:
+    return f"hand the present key out: keyturn credentials {user} --first-key < present-key.json"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -156,7 +163,10 @@ def _user(text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds <= 86_400:
         raise argparse.ArgumentTypeError("must be more than 0 and at most 86400 seconds")
     return seconds

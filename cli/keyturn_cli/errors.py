@@ -45,6 +45,10 @@ def explain(error: Exception) -> str | None:
         return f"{error}; try again in a moment"
     if isinstance(error, KeyturnError):
         return _hinted(str(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):  # botocore's
+        return f"{error}; mend --endpoint-url or AWS_ENDPOINT_URL"
     return None
 
 

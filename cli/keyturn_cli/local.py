@@ -73,12 +73,18 @@ def running() -> Local | None:
 
 def _is_ours(pid: int) -> bool:
     """Whether this process is an emulator; process ids are used again by others."""
-    shown = subprocess.run(  # noqa: S603 - a number
-        ["ps", "-ww", "-p", str(pid), "-o", "stat=", "-o", "command="],  # noqa: S607 - POSIX has it
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    try:
+        shown = subprocess.run(  # noqa: S603 - a number
+            ["ps", "-ww", "-p", str(pid), "-o", "stat=", "-o", "command="],  # noqa: S607 - POSIX
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+    except FileNotFoundError:  # small container images lack it
+        raise CliError(
+            f"the command ps is missing, which tells whether process {pid} is the embedded AWS; "
+            "install procps"
+        ) from None
     return " -m localaws up" in shown and not shown.startswith("Z")
 
 
@@ -98,8 +104,8 @@ def up(region: str, template: Path | None = None) -> Local:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise CliError(
-            f"the embedded AWS is not installed ({missing[0]} is missing): pip install "
-            "'keyturn[local]', or pipx install '.[local]' from the repository"
+            f"the embedded AWS is not installed ({missing[0]} is missing); in a clone of the "
+            "repository: pip install '.[local]' (or pipx install --force '.[local]')"
         )
     directory = state_directory()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -193,6 +193,20 @@ def offboarding(
     return changes
 
 
+def left_behind(facts: Facts, days: int | None) -> list[str]:
+    """Return what goes on after an offboarding that keeps the secret, for a person to know.
+
+    The fleet and the audit know users by their secrets: IAM's tags would cost a call for each.
+    """
+    if days or facts.secret is None or facts.secret.scheduled_for_deletion:
+        return []
+    return [
+        f"the secret stays, so status, audit and fleet runs go on counting {facts.user} as "
+        "managed, its key's age included, and starts are rejected; when nobody reads the secret "
+        "any more, say --delete-secret"
+    ]
+
+
 # --- looking and doing ---------------------------------------------------------------------------
 
 
@@ -248,7 +262,7 @@ def read_given(facts: Facts, access_key_id: str | None) -> Given:
     if access_key_id is None and len(active) != 1:
         raise CliError(
             f"{facts.user} has {len(active) or 'no'} active access keys; say which one it is with "
-            "--access-key-id"
+            f"--access-key-id (keyturn status {facts.user} --json shows the whole ids)"
         )
     return Given(access_key_id or active[0], SecretStr(text))
 

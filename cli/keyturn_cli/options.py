@@ -12,7 +12,7 @@ import typer
 
 from keyturn.identifiers import masked_in
 from keyturn_cli import aws
-from keyturn_cli.errors import explain
+from keyturn_cli.errors import CliError, explain
 from keyturn_cli.output import note
 
 StackName = Annotated[
@@ -41,6 +41,16 @@ _CONNECTION: dict[str, tuple[Any, Any]] = {
     "region": (Region, None),
     "endpoint_url": (Endpoint, None),
 }
+
+
+def assert_together(option: str, given: object, partner: str, partner_given: object) -> None:
+    """Return unless an option was given without the one that gives it a meaning.
+
+    Raises:
+        CliError: it was; passed over, it would make a person believe that it counted.
+    """
+    if given and not partner_given:
+        raise CliError(f"{option} means nothing without {partner}; nothing was done")
 
 
 def on_a_stack(command: Callable[..., int | None]) -> Callable[..., None]:

@@ -85,10 +85,13 @@ class Run:
         """What it waits for, in words; empty when it waits for nothing.
 
         A look tells what is missing; before the first one there is only the purpose of the wait.
+        In a back-out `why` stays what led to it.
         """
         here = self.here
         if not self.running or here is None:
             return ""
+        if self.verdict == "WAIT" and self.answered_by == "Check Return":
+            return f"{WAITS['Wait For Return']} ({self.why})"
         if self.verdict == "WAIT" and self.answered_by.startswith("Check "):
             return self.why
         if here.kind != "Wait" and not here.state.startswith("Check "):

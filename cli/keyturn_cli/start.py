@@ -39,7 +39,7 @@ def exposed_key(user: str, key_id: str | None) -> str:
     if len(active) != 1:
         raise CliError(
             f"{user} has {len(active) or 'no'} active access keys; name the exposed one with "
-            "--access-key-id"
+            f"--access-key-id (keyturn status {user} --json shows the whole ids)"
         )
     return active[0]
 

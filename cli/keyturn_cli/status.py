@@ -16,7 +16,7 @@ from keyturn.aws import calls, iam, secrets
 from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn.identifiers import key_of_version, masked
 from keyturn.snapshot import read_intent
-from keyturn.world import Key, Label, LastResult
+from keyturn.world import Key, Label, LastResult, SecretState
 from keyturn_cli import aws, output, people, runs
 from keyturn_cli.runs import Run
 from keyturn_cli.stack import Stack
@@ -101,8 +101,14 @@ def of_one(stack: Stack, user: str) -> Row:
         last=person.last_result,
         in_flight=bool(secret and secret.version(Label.CLAIM)),
         run=runs.glance(arn) if arn else None,
-        trouble="" if secret else "there is no secret yet: keyturn onboard makes it",
+        trouble=_no_secret(secret),
     )
+
+
+def _no_secret(secret: SecretState | None) -> str:
+    if secret is None:
+        return "there is no secret yet: keyturn onboard makes it"
+    return "the secret is scheduled for deletion" if secret.scheduled_for_deletion else ""
 
 
 def of_all(stack: Stack) -> list[Row]:

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keyturn.aws import iam, secrets
-from keyturn.errors import AwsThrottled
+from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn.identifiers import is_intent, key_of_version, masked
 from keyturn.world import Key
 from keyturn_cli import output, runs
@@ -146,7 +146,7 @@ def changes(before: Seen | None, seen: Seen, told: set[str]) -> Iterator[str]:
         was = next((k for k in before.keys if k.id == key.id), None) if before else None
         if was is None or was.active != key.active:
             yield f"{at}   {now}"
-    if before:
+    if before and seen.keys:  # without any, they were not looked at
         present = {key.id for key in seen.keys}
         gone = [key.id for key in before.keys if key.id not in present]
         yield from (f"{at}   key {masked(key)} is deleted" for key in gone)
@@ -205,7 +205,12 @@ def look(run: Run, prefix: str) -> Seen:
     run = runs.fetch(run)
     if not run.user_name or run.outcome == "REJECTED":
         return Seen(run, clock())
-    ring = iam.list_keys(run.user_name)
+    try:
+        ring = iam.list_keys(run.user_name)
+    except AwsRefused as error:
+        if "NoSuchEntity" not in str(error):
+            raise
+        return Seen(run, clock())  # no such user: the execution will say so itself
     secret = secrets.describe(prefix + run.user_name)
     labels: dict[str, str] = {}
     for label in SHOWN_LABELS if secret else ():

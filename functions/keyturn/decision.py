@@ -674,9 +674,11 @@ def _undo_published(world: World, ask: Ask, picture: _Picture) -> Decision:
                 emergency=True,
                 reason="the old key is exposed, so the way is forward: finishing the rotation",
             )
+        open_still = old.active or world.undecided
+        way = "start a ROTATE to finish the rotation" if open_still else "the way is forward"
         return _reject(
-            f"the key {masked(old.id)} is marked as exposed and must never come back; start a "
-            "ROTATE to finish the rotation"
+            f"the key {masked(old.id)} is marked as exposed and must never come back; {way}: "
+            "move the consumers to the key in AWSCURRENT"
         )
     if picture.current_version and key_of_version(picture.current_version) is None:
         return _reject(

@@ -98,27 +98,60 @@ def test_the_last_good_key_is_served_for_a_short_time_while_secrets_manager_fail
 def test_without_any_key_it_fails_and_prints_nothing_to_the_sdk(tmp_path: Path) -> None:
     done = call(tmp_path, "ci", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "no key that is known here can read machine-user/ci any more\n"
+    assert done.stderr == (
+        "no key that is known here can read machine-user/ci any more; hand the present key out: "
+        "keyturn credentials ci --first-key < present-key.json\n"
+    )
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[{}]", "\x00", '[{"AccessKeyId": "A"}]'])
-def test_a_damaged_cache_is_told_without_a_traceback(tmp_path: Path, content: str) -> None:
+DAMAGED = ["", "5", "null", "[{}]", "\x00", '[{"AccessKeyId": "A"}]']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_cache_is_named_and_a_first_key_mends_it(tmp_path: Path, content: str) -> None:
     kept = tmp_path / "key.json"
     kept.write_text(content)
     done = call(tmp_path, "ci", "--key-file", str(kept), AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1
+    damaged, locked_out = done.stderr.splitlines()
+    assert damaged == f"{kept} is damaged, so no key is kept in it"
+    assert "--first-key" in locked_out
+    key = {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "not-a-secret"}
+    given = call(tmp_path, "ci", "--key-file", str(kept), "--first-key", given=json.dumps(key))
+    assert (given.returncode, given.stdout) == (0, "")
+    assert json.loads(kept.read_text()) == [key]
+
+
+@pytest.mark.parametrize("given", ["", "{}", '{"AccessKeyId": null, "SecretAccessKey": null}'])
+def test_what_is_no_key_is_not_kept(tmp_path: Path, given: str) -> None:
+    done = call(tmp_path, "ci", "--first-key", given=given)
+    assert (done.returncode, done.stderr) == (1, "the value holds no access key\n")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_user_name_may_begin_with_a_dot(tmp_path: Path) -> None:
+    done = call(tmp_path, ".ci", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert done.stderr.startswith("no key that is known here can read machine-user/.ci any more")
 
 
 @pytest.mark.parametrize(
     "words",
-    [["../../etc/passwd"], [".."], ["a/b"], ["ci", "--interval", "0"], ["ci", "--what"], []],
+    [
+        ["../../etc/passwd"],
+        [".."],
+        ["a/b"],
+        ["ci", "--interval", "0"],
+        ["ci", "--interval", "x"],
+        ["ci", "--what"],
+        [],
+    ],
 )
 def test_a_wrong_word_is_one_line_on_standard_error(tmp_path: Path, words: list[str]) -> None:
     done = call(tmp_path, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("keyturn: ")
     assert len(done.stderr.splitlines()) == 1
+    assert "_seconds" not in done.stderr
 
 
 def test_the_short_way_and_the_help_have_the_same_options() -> None:

@@ -9,10 +9,11 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from keyturn.aws import iam
 from keyturn.decision import Ask, Step, decide
 from keyturn.settings import Durations, Settings
 from keyturn.world import Key, Label, LastResult, SecretState
-from keyturn_cli import onboard, plan, status
+from keyturn_cli import onboard, people, plan, start, status
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
 from keyturn_cli.people import Person
@@ -33,6 +34,16 @@ SETTINGS = Settings(
     unused_after_days=90,
 )
 GIVEN = Given(K1, SecretStr("hush"))
+
+
+def test_of_two_active_keys_the_exposed_one_must_be_named_and_the_whole_ids_can_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """People see masked ids only."""
+    monkeypatch.setattr(iam, "list_keys", lambda _: iam.KeyRing(NOW, (key(K1), key(K2))))
+    with pytest.raises(CliError, match="keyturn status ci --json shows the whole ids"):
+        start.exposed_key("ci", None)
+    assert start.exposed_key("ci", K2) == K2
 
 
 # --- plan -----------------------------------------------------------------------------------------
@@ -114,6 +125,16 @@ def test_a_dead_claim_and_a_foreign_claim_are_not_at_rest() -> None:
     dead = status.Row("ci", in_flight=True, run=Run("arn", status="ABORTED"))
     assert "ended ABORTED without deciding" in status.summary(dead, NOW)[-1]
     assert status.summary(status.Row("ci", in_flight=True), NOW)[-1].startswith("claimed by")
+
+
+def test_a_user_whose_secret_is_being_deleted_is_not_shown_as_at_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = replace(secret(ours(K1)), scheduled_for_deletion=True)
+    monkeypatch.setattr(people, "look", lambda *_: Person("ci", NOW, (key(K1),), gone))
+    assert status.summary(status.of_one(STACK, "ci"), NOW)[-1] == (
+        "the secret is scheduled for deletion"
+    )
 
 
 def test_what_could_not_be_found_out_is_said() -> None:
@@ -219,6 +240,13 @@ def test_a_person_is_told_what_is_odd_before_saying_yes() -> None:
         "two keys are active, so there ",
     ]
     assert onboard.remarks(facts(secret=secret(ours(K1))), None) == []
+
+
+def test_a_person_is_told_that_a_kept_secret_goes_on_counting() -> None:
+    """Fleet, audit and status know users by their secrets."""
+    assert "go on counting ci as managed" in onboard.left_behind(facts(secret=secret()), None)[0]
+    assert onboard.left_behind(facts(secret=secret()), 7) == []
+    assert onboard.left_behind(facts(), None) == []
 
 
 def test_offboarding_undoes_only_what_is_there() -> None:

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import boto3
 import pytest
+from typer.testing import CliRunner
 
 from keyturn_cli import local
+from keyturn_cli.app import app
+from keyturn_cli.errors import CliError
 from tests.cli.support import KEYTURN
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -132,3 +135,30 @@ def test_a_damaged_state_file_counts_as_not_up(
     (tmp_path / "keyturn").mkdir()
     (tmp_path / "keyturn" / "local.json").write_text(content)
     assert local.running() is None
+
+
+def test_without_ps_it_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in small container images."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    kept = tmp_path / "keyturn" / "local.json"
+    kept.parent.mkdir()
+    kept.write_text(json.dumps({"pid": os.getpid(), "environment": {}, "log": "x"}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CliError, match="install procps"):
+        local.running()
+    assert kept.exists()
+
+
+def test_after_the_end_a_shell_that_still_points_at_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    was = local.Local(1, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "x")
+    monkeypatch.setattr(local, "running", lambda: was)
+    monkeypatch.setattr(local, "down", lambda: True)
+    for endpoint, told in (("http://127.0.0.1:9", True), ("http://127.0.0.1:8", False)):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        done = CliRunner().invoke(app, ["local", "down"])
+        assert (done.exit_code, done.stdout) == (0, "stopped\n")
+        assert ("go on in a new one" in done.stderr) is told

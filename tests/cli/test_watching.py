@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keyturn.errors import AwsThrottled
+from keyturn.aws import iam
+from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn.world import Key, LastUse
-from keyturn_cli import watch
+from keyturn_cli import runs, watch
 from keyturn_cli.runs import Run
 from keyturn_cli.watch import JsonLines, Lines, Seen, changes, drawn, follow, view
 from tests.unit.worlds import K1, K2, NOW, key
@@ -96,6 +97,15 @@ def test_during_the_first_look_it_still_waits_for_the_consumers() -> None:
     history = published().exit("Wait For Consumers", "Wait").enter("Check Pickup")
     assert "the consumers have to use" in run_of(history).waits_for
     assert run_of(history).next_look_at is None
+
+
+def test_in_a_back_out_it_waits_for_the_return_and_says_what_led_to_it() -> None:
+    history = published().exit("Wait For Consumers", "Wait").enter("Restore Old Version")
+    history.answer("WAIT", "the alarm went off", 60).exit("Restore Old Version")
+    history.enter("Wait For Return", "Wait").exit("Wait For Return", "Wait").enter("Check Return")
+    history.answer("WAIT", "the alarm went off", 60).exit("Check Return")
+    run = run_of(history.enter("Wait For Return", "Wait"))
+    assert run.waits_for == ("the consumers have to return to the old key (the alarm went off)")
 
 
 def test_of_states_entered_at_the_same_moment_the_later_event_counts() -> None:
@@ -228,6 +238,25 @@ def test_plain_lines_tell_each_change_once() -> None:
     assert [line.split(" ", 2)[2] for line in changes(first, gone, told)] == [
         "  key ...1111 is deleted"
     ]
+
+
+def test_a_refused_start_is_not_told_as_deleted_keys() -> None:
+    """The keys of a refused start are not looked at again."""
+    first = Seen(run_of(published()), NOW, keys())
+    said = " ".join(changes(first, Seen(first.run, NOW), set()))
+    assert "deleted" not in said
+
+
+def test_the_refusal_of_a_user_that_does_not_exist_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_such_user(user: str) -> None:
+        raise AwsRefused(f"iam:ListAccessKeys: NoSuchEntity: no user {user}")
+
+    run = run_of(History().enter("Check Request"))
+    monkeypatch.setattr(runs, "fetch", lambda _: run)
+    monkeypatch.setattr(iam, "list_keys", no_such_user)
+    assert watch.look(run, "machine-user/").run is run
 
 
 def test_json_has_whole_ids_and_says_nothing_when_only_the_clock_has_moved(

@@ -56,6 +56,7 @@ def client_error(code: str, message: str = "no") -> ClientError:
         (client_error("AccessDenied"), "may not do this (docs/cli.md"),
         (AwsRefused("iam:GetUser: AccessDenied: no"), "may not do this (docs/cli.md"),
         (AwsThrottled("iam:GetUser: Throttling: no"), "try again in a moment"),
+        (IsADirectoryError(21, "Is a directory", "reports"), "reports: Is a directory"),
         (NoRegionError(), "name the stack's with --region"),
         (NoCredentialsError(), "set AWS_PROFILE or use --profile"),
         (EndpointConnectionError(endpoint_url="http://x"), "is the network up"),
@@ -83,6 +84,24 @@ def test_a_defect_is_one_line_and_a_traceback_only_with_debug(
     )
     traced = CliRunner().invoke(wiring.app, ["status", "--debug"])
     assert "Traceback" in traced.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "partner"),
+    [
+        (["rotate", "ci", "--access-key-id", "AKIAIOSFODNN7EXAMPLE"], "--emergency"),
+        (["plan", "ci", "--access-key-id", "AKIAIOSFODNN7EXAMPLE"], "--emergency"),
+        (["onboard", "ci", "--access-key-id", "AKIA"], "--existing-secret-stdin"),
+        (["audit", "--fail-on-unknown"], "--fail-on"),
+    ],
+)
+def test_an_option_that_means_nothing_alone_is_not_passed_over(
+    words: list[str], partner: str
+) -> None:
+    """Who forgets --emergency must not get a rotation that takes days."""
+    done = CliRunner().invoke(wiring.app, [*words, "--region", "eu-west-1"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"means nothing without {partner}; nothing was done" in done.stderr
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:
@@ -164,6 +183,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["status"], "no Region is set; name the stack's with --region or AWS_REGION"),
         (["status", "--region", "eu-west-1"], "no AWS credentials were found"),
         (["status", "--profile", "none"], "`aws configure list-profiles` names those"),
+        (["status", "--region", "eu-west-1", "--endpoint-url", "x"], "Invalid endpoint: x; "),
     ],
 )
 def test_what_is_missing_in_the_aws_settings_is_named(words: list[str], said: str) -> None:

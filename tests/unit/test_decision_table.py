@@ -482,7 +482,14 @@ ROWS = [
         world(*both, secret=exposed_old),
         BACK_OUT,
         Step.REJECT,
-        "must never come back",
+        "must never come back; start a ROTATE",
+    ),
+    Row(
+        "an exposed old key after the decision: no rotation is left to finish",
+        world(inactive, key(K2), secret=exposed_old),
+        BACK_OUT,
+        Step.REJECT,
+        "must never come back; the way is forward: move the consumers",
     ),
     # Exposed keys
     Row("one key", one_key, emergency(), Step.ISSUE, old=K1, urgent=True),
