@@ -29,7 +29,7 @@ PARAMETERS = {
     "RetentionSeconds": "0",
     "PollMinSeconds": "1",
     "PollMaxSeconds": "2",
-    "FenceSeconds": "2",
+    "FenceSeconds": "4",
     "MinKeyAgeSeconds": "60",
     "AllowPrivateHealthUrls": "true",
     "FunctionArchitecture": "x86_64",
@@ -336,7 +336,7 @@ class Reports:
 def eventually(
     condition: Callable[[], bool],
     *,
-    within_seconds: float = 30,
+    within_seconds: float = 60,
     what: str = "it happens",
     every_seconds: float = 0.1,
 ) -> None:

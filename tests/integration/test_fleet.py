@@ -104,6 +104,7 @@ def started(fleet: Fleet) -> Fleet:
         (b"user,arn\nci,x\n", "line 1: .* no column user_creation_time"),
         (f"{HEADER}\n{row('a')}\n".encode() + b"\xff", "line 3: the report is not UTF-8, in"),
     ],
+    ids=["no column", "not UTF-8"],  # the content tells the time: no name for a test
 )
 def test_a_broken_report_names_account_and_line_and_chooses_nobody(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, content: bytes, place: str
