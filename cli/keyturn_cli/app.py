@@ -427,7 +427,7 @@ def offboard_command(
         print(f"{user} is not in the care of the stack {found.name}; nothing was changed")
         return
     how = onboard.offboard(found, settings, facts, days)
-    onboard.carry_out(changes, how, notes=onboard.left_behind(facts, days), yes=yes)
+    onboard.carry_out(changes, how, notes=[], yes=yes)
     print(f"{user} keeps its keys; Keyturn does not touch it any more")
 
 

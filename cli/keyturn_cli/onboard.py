@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
@@ -19,8 +20,9 @@ from keyturn import snapshot
 from keyturn.aws import iam
 from keyturn.aws.calls import error_code
 from keyturn.identifiers import masked
+from keyturn.rotation import iso
 from keyturn.settings import Settings
-from keyturn.world import Key, Label, SecretState
+from keyturn.world import Key, Label, SecretState, Tag
 from keyturn_cli import aws, output
 from keyturn_cli.errors import CliError
 from keyturn_cli.stack import Stack
@@ -94,6 +96,9 @@ def onboarding(facts: Facts, stack: Stack, settings: Settings, given: Given | No
         changes.append(
             Change("attach", f"attach the consumer policy: {facts.user} may read its own secret")
         )
+    if facts.secret and facts.secret.offboarded:
+        words = f"take the tag {Tag.OFFBOARDED} off {name}: fleet runs and audits count it again"
+        changes.append(Change("unmark", words))
     tag, value = settings.managed_tag_key, settings.managed_tag_value
     if facts.tags.get(tag) != value:
         changes.append(Change("tag", f"tag the user {tag}={value}: this stack may rotate its keys"))
@@ -187,24 +192,15 @@ def offboarding(
     if facts.policy:
         words = f"detach the consumer policy: {facts.user} can no longer read {name} by it"
         changes.append(Change("detach", words))
-    if delete_secret_after_days and facts.secret and not facts.secret.scheduled_for_deletion:
+    if facts.secret is None or facts.secret.scheduled_for_deletion:
+        return changes
+    if delete_secret_after_days:
         words = f"delete the secret {name}, for good after {delete_secret_after_days} days"
         changes.append(Change("delete", words))
+    elif not facts.secret.offboarded:
+        words = f"tag the secret {name} {Tag.OFFBOARDED}: fleet runs and audits pass it over"
+        changes.append(Change("mark", words))
     return changes
-
-
-def left_behind(facts: Facts, days: int | None) -> list[str]:
-    """Return what goes on after an offboarding that keeps the secret, for a person to know.
-
-    The fleet and the audit know users by their secrets: IAM's tags would cost a call for each.
-    """
-    if days or facts.secret is None or facts.secret.scheduled_for_deletion:
-        return []
-    return [
-        f"the secret stays, so status, audit and fleet runs go on counting {facts.user} as "
-        "managed, its key's age included, and starts are rejected; when nobody reads the secret "
-        "any more, say --delete-secret"
-    ]
 
 
 # --- looking and doing ---------------------------------------------------------------------------
@@ -311,6 +307,7 @@ def onboard(stack: Stack, settings: Settings, facts: Facts, given: Given | None)
         "attach": lambda: users.attach_user_policy(
             UserName=facts.user, PolicyArn=stack.outputs["ConsumerPolicyArn"]
         ),
+        "unmark": lambda: secrets.untag_resource(SecretId=name, TagKeys=[Tag.OFFBOARDED.value]),
         "tag": lambda: users.tag_user(
             UserName=facts.user,
             Tags=[{"Key": settings.managed_tag_key, "Value": settings.managed_tag_value}],
@@ -320,14 +317,16 @@ def onboard(stack: Stack, settings: Settings, facts: Facts, given: Given | None)
 
 def offboard(stack: Stack, settings: Settings, facts: Facts, days: int | None) -> dict[str, Do]:
     """Return how each kind of change is made."""
-    users = aws.iam()
+    users, secrets = aws.iam(), aws.secretsmanager()
+    name, now = stack.secret_name(facts.user), iso(datetime.now(UTC))
     return {
         "untag": lambda: users.untag_user(UserName=facts.user, TagKeys=[settings.managed_tag_key]),
         "detach": lambda: users.detach_user_policy(
             UserName=facts.user, PolicyArn=stack.outputs["ConsumerPolicyArn"]
         ),
-        "delete": lambda: aws.secretsmanager().delete_secret(
-            SecretId=stack.secret_name(facts.user), RecoveryWindowInDays=days or 30
+        "delete": lambda: secrets.delete_secret(SecretId=name, RecoveryWindowInDays=days or 30),
+        "mark": lambda: secrets.tag_resource(
+            SecretId=name, Tags=[{"Key": Tag.OFFBOARDED.value, "Value": now}]
         ),
     }
 

@@ -50,7 +50,7 @@ class Row:
 
 
 def listed(stack: Stack) -> list[Listed]:
-    """Return the secrets under the prefix, by user; not those that are being deleted."""
+    """Return the secrets under the prefix, by user; not of who was offboarded or is deleted."""
     found = [
         Listed(
             user=secret.name.removeprefix(stack.prefix),
@@ -59,7 +59,7 @@ def listed(stack: Stack) -> list[Listed]:
             last=secret.last_result,
         )
         for secret in secrets.listed(stack.prefix)
-        if not secret.scheduled_for_deletion
+        if not (secret.scheduled_for_deletion or secret.offboarded)
     ]
     return sorted(found, key=lambda secret: secret.user)
 

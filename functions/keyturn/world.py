@@ -34,6 +34,9 @@ class Tag(StrEnum):
     RETAINED_UNTIL = "keyturn:retained-until"
     EXPOSED_KEYS = "keyturn:exposed-keys"
     LAST_RESULT = "keyturn:last-result"
+    # Written by whoever takes the user out of Keyturn's care. The managed tag of a user can only
+    # be read user by user; the list of secrets comes with their tags.
+    OFFBOARDED = "keyturn:offboarded"
 
 
 # What made a rotation back out or call for a person is not mended by another one every day, and a
@@ -203,6 +206,11 @@ class SecretState:
         outcome, _, rest = self.tags.get(Tag.LAST_RESULT, "").partition(" ")
         at = moment(rest.partition(" ")[0])
         return LastResult(outcome, at) if outcome and at else None
+
+    @property
+    def offboarded(self) -> bool:
+        """Whether the user was taken out of Keyturn's care and the secret was kept."""
+        return Tag.OFFBOARDED in self.tags
 
     @property
     def deactivated_key(self) -> str | None:

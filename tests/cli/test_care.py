@@ -54,6 +54,12 @@ def test_a_user_is_onboarded_with_its_present_key_and_offboarded_again(stack: St
     assert stack.current_key(user.name) == user.access_key_id
     twice = run(stack, "offboard", user.name, "--yes")
     assert "nothing was changed" in twice.stdout
+    assert user.name not in run(stack, "status").stdout
+
+    back = run(stack, "onboard", user.name, "--yes")
+    assert (back.returncode, back.stderr) == (0, "")
+    assert tags(stack, user) == {"keyturn:managed": "test"}
+    assert user.name in run(stack, "status").stdout
 
 
 def test_somebody_elses_key_is_refused_and_nothing_is_changed(stack: Stack) -> None:

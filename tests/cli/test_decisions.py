@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from keyturn.aws import iam
 from keyturn.decision import Ask, Step, decide
 from keyturn.settings import Durations, Settings
-from keyturn.world import Key, Label, LastResult, SecretState
+from keyturn.world import Key, Label, LastResult, SecretState, Tag
 from keyturn_cli import onboard, people, plan, start, status
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
@@ -242,13 +242,6 @@ def test_a_person_is_told_what_is_odd_before_saying_yes() -> None:
     assert onboard.remarks(facts(secret=secret(ours(K1))), None) == []
 
 
-def test_a_person_is_told_that_a_kept_secret_goes_on_counting() -> None:
-    """Fleet, audit and status know users by their secrets."""
-    assert "go on counting ci as managed" in onboard.left_behind(facts(secret=secret()), None)[0]
-    assert onboard.left_behind(facts(secret=secret()), 7) == []
-    assert onboard.left_behind(facts(), None) == []
-
-
 def test_offboarding_undoes_only_what_is_there() -> None:
     def undone(given: Facts, days: int | None = None) -> list[str]:
         changes = onboard.offboarding(given, STACK, SETTINGS, delete_secret_after_days=days)
@@ -256,12 +249,23 @@ def test_offboarding_undoes_only_what_is_there() -> None:
 
     assert undone(facts()) == []
     cared_for = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
-    assert undone(cared_for) == ["untag", "detach"]
+    assert undone(cared_for) == ["untag", "detach", "mark"]
     assert undone(cared_for, 7) == ["untag", "detach", "delete"]
+    marked = secret(ours(K1), record={Tag.OFFBOARDED: "2026-01-01T00:00:00Z"})
+    assert undone(facts(secret=marked)) == []
+    assert undone(facts(secret=secret(scheduled_for_deletion=True)), 7) == []
+
     with pytest.raises(CliError, match="keyturn backout ci"):
         undone(facts(secret=labelled(secret(), Label.CLAIM)))
     with pytest.raises(CliError, match="another stack manages"):
         undone(facts(tags={"keyturn:managed": "us-east-1"}))
+
+
+def test_who_comes_back_counts_again_before_it_may_be_touched() -> None:
+    """Fleet, audit and status know users by their secrets, and pass the marked ones over."""
+    marked = secret(ours(K1), record={Tag.OFFBOARDED: "2026-01-01T00:00:00Z"})
+    changes = onboard.onboarding(facts(secret=marked), STACK, SETTINGS, None)
+    assert [change.kind for change in changes] == ["attach", "unmark", "tag"]
 
 
 def test_a_given_key_does_not_print_itself() -> None:

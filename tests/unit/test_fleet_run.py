@@ -260,6 +260,7 @@ def test_a_tag_that_somebody_changed_does_no_harm(text: str) -> None:
         secret("Machine-user/ci"),
         secret(owning_service="rds"),
         secret(scheduled_for_deletion=True),
+        secret(tags={"keyturn:offboarded": "2026-01-01T00:00:00Z"}),
     ],
 )
 def test_secrets_of_others_are_not_ours(other: SecretState) -> None:

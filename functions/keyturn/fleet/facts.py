@@ -71,14 +71,15 @@ class FleetUser:
 def secret_facts(listed: Iterable[SecretState], prefix: str) -> dict[str, SecretFacts]:
     """Return the facts of the machine users' secrets, by user name.
 
-    One whose name does not end in a user name, that another service owns or that is scheduled for
-    deletion, is not ours.
+    One whose name does not end in a user name, that another service owns, that is scheduled for
+    deletion or whose user was offboarded, is not ours.
     """
     found = {}
     for secret in listed:
         user = secret.name.removeprefix(prefix)
         ours = secret.name.startswith(prefix) and is_user_name(user)
-        if not ours or secret.owning_service or secret.scheduled_for_deletion:
+        gone = secret.scheduled_for_deletion or secret.offboarded
+        if not ours or secret.owning_service or gone:
             continue
         last = secret.last_result
         found[user] = SecretFacts(
