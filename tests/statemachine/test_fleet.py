@@ -94,7 +94,7 @@ def test_a_dry_run_tells_whom_it_would_rotate_and_starts_nothing(fleet: Stack) -
     assert rotations(fleet) == before
     assert "fleet/attempts.json" not in fleet.reports.keys("fleet/")
     (message,) = fleet.inbox.told(ended.arn)
-    assert "Would be rotated:" in message["Message"]
+    assert "Would be started, and" in message["Message"]
     assert f"- {due.name}: fleet run of" in message["Message"]
 
 

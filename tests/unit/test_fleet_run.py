@@ -177,7 +177,7 @@ def test_a_long_digest_says_how_many_more_there_are() -> None:
 def test_a_dry_run_names_whom_it_would_rotate() -> None:
     plan = plan_of(2) | {"dryRun": True}
     message = digest(told(plan, []))
-    assert "dry run, 2 of 2 managed users would be rotated" in message["subject"]
+    assert "dry run, 2 rotations would be started; 2 users are managed" in message["subject"]
     assert f"- {LONGEST_NAME}00000: fleet run of 2026-11-21" in message["message"]
     assert result(told(plan, []), NOW)["outcome"] == "DRY_RUN"
 

@@ -155,7 +155,8 @@ def digest(told: Told) -> Announcement:
     lines += _audit_lines(told.audit)
     if told.dry_run:
         would = [f"{user['userName']}: {user['reason']}" for user in told.plan["chosen"]]
-        lines += _listed("Would be rotated", would)
+        # A run does not read users' managed tags: that would take a call for each.
+        lines += _listed("Would be started, and rejected where the managed tag is missing", would)
     bad = [ended for ended in told.ended if ended.outcome not in {*SUCCESSFUL, "SKIPPED"}]
     lines += _listed(
         "Look at these",
@@ -182,7 +183,10 @@ def digest(told: Told) -> Announcement:
 def _headline(told: Told) -> str:
     chosen = len(told.plan["chosen"])
     if told.dry_run:
-        return f"dry run, {chosen} of {told.plan['managed']} managed users would be rotated"
+        word = "rotation" if chosen == 1 else "rotations"
+        return (
+            f"dry run, {chosen} {word} would be started; {told.plan['managed']} users are managed"
+        )
     if not chosen:
         return f"none of {told.plan['managed']} managed users had to be rotated"
     counts = Counter(ended.outcome for ended in told.ended)
