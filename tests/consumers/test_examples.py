@@ -395,7 +395,10 @@ def test_it_fails_in_words_when_no_key_that_it_knows_works(
     set_status(stack, user, "Inactive")
     done = process()
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"no key that is known here can read {user.secret_name} any more\n"
+    assert done.stderr == (
+        f"no key that is known here can read {user.secret_name} any more; hand the present key "
+        f"out: keyturn credentials {user.name} --first-key < present-key.json\n"
+    )
 
 
 def test_the_process_can_read_with_another_identity(

@@ -175,7 +175,7 @@ def test_users_that_are_named_are_tried_and_refused_in_their_own_words(fleet: St
         ({"dryRun": "yes"}, "the field dryRun must be true or false"),
         ({"maxRotations": 0}, "the field maxRotations must be a whole number from 1 to 5000"),
         ({"userNames": []}, "the field userNames must be a list of 1 to 5000 IAM user names"),
-        ({"userNames": ["a b"]}, "must be a list of 1 to 5000 IAM user names"),
+        ({"userNames": ["a b"]}, "the field userNames.0 must be an IAM user name (1 to 64 letters"),
     ],
 )
 def test_a_wrong_input_is_refused_before_anything_is_looked_at(
