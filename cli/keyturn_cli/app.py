@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,6 @@ from keyturn_cli.runs import Run
 
 app = typer.Typer(
     name="keyturn",
-    help="Rotate the access keys of IAM machine users, see how they stand, and undo it.",
     epilog="Exit status: 0 all went well, 1 it ended otherwise (or findings, or declined), "
     "2 a wrong option, an AWS error, or something to be mended first, 130 left with Ctrl-C.",
     no_args_is_help=True,
@@ -74,6 +74,27 @@ KeyId = Annotated[
     str | None,
     typer.Option("--access-key-id", help="The exposed key, when the user has two active ones."),
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            installed = metadata.version("keyturn")
+        except metadata.PackageNotFoundError:
+            installed = "not installed, run from its repository"
+        typer.echo(f"keyturn {installed}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Rotate the access keys of IAM machine users, see how they stand, and undo it."""
 
 
 @app.command()

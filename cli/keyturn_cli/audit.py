@@ -45,6 +45,7 @@ from keyturn_cli.words import counted
 MOST_SHOWN = 20
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _CONTEXT = "context.json"
+_NOT_TOLD = Unavailable("a credential report does not tell")
 _STYLES = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": ""}
 Advance = Callable[[int], None]
 
@@ -140,7 +141,8 @@ def of_files(
     """Yield a source for each downloaded report, opened when its turn comes.
 
     A context.json beside it (as central collection leaves it) says when it was made, and what was
-    known in its account. Without one it is judged as of `at`, or of the file's date.
+    known in its account. Without one it is judged as of `at`, or of the file's date, and who is
+    managed is not known.
     """
     for path in paths:
         context = path.with_name(_CONTEXT)
@@ -149,7 +151,7 @@ def of_files(
             yield _with_context(path, lines, context)
         else:
             made = at or datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            yield AccountSource(lines=lines, at=made, name=str(path))
+            yield AccountSource(lines=lines, at=made, name=str(path), managed=_NOT_TOLD)
 
 
 def _with_context(path: Path, lines: Iterable[str], context: Path) -> AccountSource:

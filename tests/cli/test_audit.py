@@ -140,6 +140,18 @@ def test_it_is_not_said_that_nobody_is_managed_where_that_is_not_known(tmp_path:
     assert "ListSecrets was denied" in told
 
 
+def test_a_report_by_itself_does_not_tell_who_is_managed(tmp_path: Path) -> None:
+    path = report(tmp_path / "a.csv", "111122223333", created="2026-07-01")
+    assert "how many are managed by Keyturn is not known" in audit("--report", path).stdout
+    printed = json.loads(audit("--report", path, "--json").stdout)
+    assert {finding["managed"] for finding in printed["findings"] if finding["user"] == "ci"} == {
+        None
+    }
+    (two,) = (found for found in printed["findings"] if found["rule"] == "two-active-keys")
+    assert (two["status"], two["user"]) == ("UNKNOWN", None)
+    assert two["next"] == "Audit the account itself, with secretsmanager:ListSecrets allowed."
+
+
 def test_thresholds_can_be_given(tmp_path: Path) -> None:
     path = report(tmp_path / "a.csv", "111122223333", created="2026-11-01")
     done = audit("--report", path, "--max-key-age-days", "10", "--fail-on", "MEDIUM")

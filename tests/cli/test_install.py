@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def test_the_installed_command_shows_its_help(installed: Path) -> None:
     done = call(installed / "keyturn", "--help", home=installed.parent)
     assert (done.returncode, done.stderr) == (0, "")
     assert "rotate" in done.stdout
+
+
+def test_the_installed_command_tells_its_version(installed: Path) -> None:
+    done = call(installed / "keyturn", "--version", home=installed.parent)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"keyturn {wanted['project']['version']}\n"
 
 
 def test_the_installed_command_lacks_only_the_embedded_aws_and_says_how_to_get_it(

@@ -194,6 +194,26 @@ def test_the_stack_listens_to_exactly_what_is_forwarded() -> None:
     assert rule["EventPattern"] in listening
 
 
+@pytest.mark.parametrize("name", ["template", "health-events"])
+def test_people_hear_of_what_was_not_delivered(name: str) -> None:
+    (queue,) = resources(name, "AWS::SQS::Queue")
+    watching = [
+        alarm["AlarmActions"]
+        for alarm in resources(name, "AWS::CloudWatch::Alarm").values()
+        if alarm.get("Dimensions")
+        == [{"Name": "QueueName", "Value": {"GetAtt": f"{queue}.QueueName"}}]
+        and alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    ]
+    (topic,) = resources(name, "AWS::SNS::Topic")
+    assert watching == [[{"Ref": topic}]]
+    (policy,) = resources(name, "AWS::SNS::TopicPolicy").values()
+    assert policy["Topics"] == [{"Ref": topic}]
+    may = statement(name, "AlarmsOfThisAccount")
+    assert (may["Effect"], may["Action"]) == ("Allow", "sns:Publish")
+    assert may["Resource"] == {"Ref": topic}
+    assert may["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+
+
 def test_every_target_of_a_rule_keeps_what_it_cannot_deliver() -> None:
     for name in ("template", "health-events"):
         for rule in resources(name, "AWS::Events::Rule").values():

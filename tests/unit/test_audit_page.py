@@ -257,7 +257,7 @@ def test_what_could_not_be_judged_stands_above_the_findings() -> None:
     ):
         assert needed in words
     # Whether a user is managed is not known then: no number may say 0, and no row "Unmanaged".
-    assert "the secrets could not be read" in Page(html).text
+    assert "not known here" in Page(html).text
     rows = page([FINDING._replace(managed=None)], [KEY._replace(managed=None)])
     assert rows.count('<td data-v="unknown" class="m">Not known</td>') == 2
     assert '<td data-v="no"' not in rows

@@ -111,7 +111,7 @@ class AccountSource:
     managed_path: str = "/"
     """Users outside this path are not managed, even with a secret: RotateKey refuses them."""
     password_policy: PasswordPolicy | Unavailable | None = field(
-        default_factory=lambda: Unavailable("the password policy was not given")
+        default_factory=lambda: Unavailable("a credential report does not hold it")
     )
 
 

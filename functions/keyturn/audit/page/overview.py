@@ -66,7 +66,7 @@ def tiles(figures: Figures) -> Iterator[str]:
 
 
 def _facts(figures: Figures) -> Iterator[str]:
-    unknown = ("\u2013", "the secrets could not be read")
+    unknown = ("\u2013", "not known here")
     managed, unmanaged = unknown, unknown
     if figures.managed is not None:
         late = f", {counted(figures.late_managed_keys, 'key')} too old"
