@@ -48,6 +48,12 @@ def worded(detail_type: str, user_name: str, message: str) -> Announcement:
     return Announcement(detailType=detail_type, subject=printable[:100], message=masked_in(message))
 
 
+def _next(rotation: Rotation, outcome: Outcome) -> str:
+    if outcome in (Outcome.NEEDS_ATTENTION, Outcome.FAILED) and rotation.exposed_is_active:
+        return "Mend the cause, then start the EMERGENCY again: the exposed key is still active."
+    return _NEXT[outcome]
+
+
 def announce(rotation: Rotation, execution_arn: str) -> Announcement:
     """Return the announcement of a rotation that has ended; key ids are masked."""
     outcome = rotation.outcome
@@ -62,5 +68,5 @@ def announce(rotation: Rotation, execution_arn: str) -> Announcement:
     if rotation.reactivated_at:
         lines.append(f"The old key {masked(rotation.old_access_key_id)} is active again.")
     lines += [f"Note: {note}" for note in rotation.seen.notes]
-    lines += [f"Next: {_NEXT[outcome]}", f"Execution: {execution_arn}"]
+    lines += [f"Next: {_next(rotation, outcome)}", f"Execution: {execution_arn}"]
     return announcement(outcome, rotation.user_name, "\n".join(lines))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from keyturn.aws import iam, secrets
 from keyturn.decision import Ask, Decision, Step, orphans
 from keyturn.errors import ClaimLost, RequestRejected
-from keyturn.identifiers import intent_version_id
-from keyturn.snapshot import IntentRecord, read_intent
+from keyturn.identifiers import intent_version_id, is_intent_of
+from keyturn.snapshot import IntentRecord
 from keyturn.world import ClaimantState, Label, SecretState, Tag, World
 
 _CONTINUES = frozenset(
@@ -50,15 +50,16 @@ def take(
         RequestRejected: somebody else has the claim, or took it first.
     """
     _assert_free(world)
-    version = intent_version_id(mark)
+    text = _record(world, ask, decision, execution_arn, action).text()
+    version = intent_version_id(mark, text.get_secret_value())
     if world.secret is None:
         secrets.create(name, {"keyturn:user-name": world.user_name})
-    secrets.put(
-        name, version, _record(world, ask, decision, execution_arn, action).text(), Label.INTENT
-    )
-    _assert_inherits(world, name, version)
+    secrets.put(name, version, text, Label.INTENT)
     dead = world.claim.version_id if world.claim else None
-    if not secrets.move(name, Label.CLAIM, to=version, expected=dead):
+    if secrets.move(name, Label.CLAIM, to=version, expected=dead):
+        return
+    # An earlier try of this execution, with another intent, may have been the faster one.
+    if not is_intent_of(secrets.require(name).version(Label.CLAIM), mark):
         raise RequestRejected(
             f"another execution began to work on {world.user_name} at the same moment; wait "
             "until it has ended"
@@ -83,22 +84,6 @@ def _assert_free(world: World) -> None:
         raise RequestRejected(
             f"the claim on {world.user_name} is held by {claim.execution_arn}, {why}; start again "
             "when it is over"
-        )
-
-
-def _assert_inherits(world: World, name: str, version: str) -> None:
-    """Raise when a dead claim would be taken over with an intent that knows nothing of it.
-
-    An intent keeps its first value: one that an earlier try put before that claim was there would
-    lose what the dead claimant had found, and with it the key that it may have created.
-    """
-    if world.claim is None or world.holding or world.claim.intent is None:
-        return
-    stored = read_intent(name, version)
-    if stored is None or stored.inherited_since is None:
-        raise RequestRejected(
-            f"{world.claim.execution_arn} took the claim on {world.user_name} and ended while this "
-            "execution began; start again"
         )
 
 
@@ -127,6 +112,8 @@ def _record(
         keys_before=keys_before,
         old_access_key_id=decision.old_key_id,
         new_access_key_id=decision.new_key_id,
+        exposed_access_key_id=decision.exposed_key_id
+        or (decision.old_key_id if decision.emergency else None),
         # A dead retirement leaves nothing undecided.
         took_over=dead is not None and dead.action != "RETIRE",
         inherited_since=min(dead.inherited_since or dead.created_at, dead.created_at)
@@ -144,9 +131,9 @@ def verify(state: SecretState, mark: str) -> None:
         ClaimLost: it is somebody else's, or gone.
     """
     holder = state.version(Label.CLAIM)
-    if holder != intent_version_id(mark):
+    if not is_intent_of(holder, mark):
         raise ClaimLost(
-            f"the claim on {state.name} is {'held by ' + holder if holder else 'gone'}: another "
+            f"the claim on {state.name} is {f'held by {holder}' if holder else 'gone'}: another "
             "execution or a person took over, so this execution changes nothing more"
         )
 
@@ -160,10 +147,8 @@ def required(name: str, mark: str) -> SecretState:
 
 def release(state: SecretState, mark: str) -> None:
     """Take the label off: the decision, and its last step. Gone already is success."""
-    own = intent_version_id(mark)
-    if state.version(Label.CLAIM) == own and not secrets.remove(
-        state.arn, Label.CLAIM, expected=own
-    ):
+    own = state.version(Label.CLAIM)
+    if is_intent_of(own, mark) and not secrets.remove(state.arn, Label.CLAIM, expected=own):
         raise ClaimLost(f"the claim on {state.name} was taken over while it was being released")
 
 

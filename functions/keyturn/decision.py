@@ -202,7 +202,8 @@ def _running_claim(world: World, ask: Ask) -> Decision:
         if isinstance(exposed, Decision):
             return exposed
         # The mark alone does not say so: an EMERGENCY may have died between the mark and the stop.
-        if emergency and picture.is_working_emergency(exposed):
+        about_it = claim.intent is not None and claim.intent.exposed_key_id == exposed
+        if emergency and (about_it or picture.is_working_emergency(exposed)):
             return _reject(
                 f"{claim.execution_arn} is already replacing the exposed key {masked(exposed)}"
             )
@@ -491,6 +492,8 @@ def _start(world: World, ask: Ask, policy: Policy, picture: _Picture) -> Decisio
         if problem:
             return problem
     room, problem = _room(world, picture, keep=old)
+    if problem and old and emergency:
+        return _exposed_only(old, problem)
     if problem:
         return problem
     old_version = picture.current_version if old and old is picture.current else None
@@ -844,17 +847,21 @@ def _emergency_start(world: World, picture: _Picture, exposed: Key) -> Decision:
         )
     room, problem = _room(world, picture, keep=exposed)
     if problem:
-        return Decision(
-            Step.EXPOSED_ONLY,
-            f"deactivating the exposed key only; {problem.reason}",
-            old_key_id=exposed.id,
-            emergency=True,
-        )
+        return _exposed_only(exposed, problem)
     return Decision(
         Step.ISSUE,
         f"replacing the exposed key {masked(exposed.id)}",
         old_key_id=exposed.id,
         old_version_id=picture.current_version if current is exposed else None,
         room_key_id=room.id if room else None,
+        emergency=True,
+    )
+
+
+def _exposed_only(exposed: Key, problem: Decision) -> Decision:
+    return Decision(
+        Step.EXPOSED_ONLY,
+        f"deactivating the exposed key only; {problem.reason}",
+        old_key_id=exposed.id,
         emergency=True,
     )

@@ -10,6 +10,7 @@ _KEY_VERSION = re.compile(r"^(?P<key>\w{16,31})-(?P<mark>[0-9a-f]{32})$")
 # AKIA: access keys of users; ASIA: temporary ones, which a person may paste by mistake.
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)\w{12,124}\b")
 _INTENT_PREFIX = "intent-"
+_INTENT = re.compile(r"^intent-(?P<mark>[0-9a-f]{32})(?:-[0-9a-f]{16})?$")
 
 
 def execution_mark(execution_arn: str, started_at: datetime) -> str:
@@ -23,9 +24,18 @@ def key_version_id(access_key_id: str, mark: str) -> str:
     return f"{access_key_id}-{mark}"
 
 
-def intent_version_id(mark: str) -> str:
-    """Return the VersionId of an execution's intent (32 to 64 characters are allowed)."""
-    return f"{_INTENT_PREFIX}{mark}"
+def intent_version_id(mark: str, text: str) -> str:
+    """Return the VersionId of an execution's intent (32 to 64 characters are allowed).
+
+    The text is part of the name: a version keeps its first value, and an execution that looks
+    again after a lost race has another one to store.
+    """
+    return f"{_INTENT_PREFIX}{mark}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def is_intent_of(version_id: str | None, mark: str) -> bool:
+    """Tell whether a VersionId is that of an intent of this execution."""
+    return version_id is not None and is_intent(version_id) and mark_of_version(version_id) == mark
 
 
 def is_intent(version_id: str) -> bool:
@@ -45,9 +55,7 @@ def key_of_version(version_id: str) -> str | None:
 
 def mark_of_version(version_id: str) -> str | None:
     """Return the execution mark in a VersionId of ours, or None for somebody else's."""
-    if is_intent(version_id):
-        return version_id.removeprefix(_INTENT_PREFIX)
-    found = _KEY_VERSION.match(version_id)
+    found = _INTENT.match(version_id) or _KEY_VERSION.match(version_id)
     return found["mark"] if found else None
 
 

@@ -168,6 +168,11 @@ class Rotation(Carried):
         """Whether a back-out is what was asked for (then BACKED_OUT ends green)."""
         return self.action == "BACK_OUT"
 
+    @property
+    def exposed_is_active(self) -> bool:
+        """Whether the exposed key was to be deactivated and has not been."""
+        return self.old_exposed and self.deactivated_at is None
+
     def ends(self, outcome: Outcome, why: str, *, error: str | None = None) -> None:
         """Set how this rotation ends, the reason in words and the Fail error (None: green)."""
         self.outcome, self.why, self.error = outcome, why, error

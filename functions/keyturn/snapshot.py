@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, SecretStr, ValidationError
 
 from keyturn import outcomes
 from keyturn.aws import executions, iam, secrets
-from keyturn.identifiers import intent_version_id, is_intent
+from keyturn.identifiers import is_intent, is_intent_of
 from keyturn.rotation import Carried
 from keyturn.settings import Settings
 from keyturn.world import Claim, ClaimantState, Intent, Label, SecretState, World
@@ -27,6 +27,7 @@ class IntentRecord(Carried):
     keys_before: list[dict[str, str]]
     old_access_key_id: str | None = None
     new_access_key_id: str | None = None
+    exposed_access_key_id: str | None = None
     took_over: bool = False
     inherited_since: AwareDatetime | None = None
     inherited_until: AwareDatetime | None = None
@@ -138,7 +139,7 @@ class _Holder:
 
 def _own(state: SecretState | None, mark: str) -> _Holder:
     version = state.version(Label.CLAIM) if state else None
-    if state is None or version != intent_version_id(mark):
+    if state is None or version is None or not is_intent_of(version, mark):
         return _Holder()
     intent = read_intent(state.arn, version)
     return _Holder(Claim(version, ClaimantState.RUNNING, intent), holding=True)
@@ -151,7 +152,7 @@ def _holder(state: SecretState | None, fence_seconds: int, mark: str) -> _Holder
     if version is None:
         newest = state.version(Label.INTENT)
         return _Holder(last_intent=read_intent(state.arn, newest) if newest else None)
-    if version == intent_version_id(mark):
+    if is_intent_of(version, mark):
         return _own(state, mark)
     intent = read_intent(state.arn, version)
     if intent is None:
@@ -198,6 +199,7 @@ def _intent(version_id: str, record: IntentRecord, created_at: datetime) -> Inte
         keys_before=tuple(key["id"] for key in record.keys_before if "id" in key),
         old_key_id=record.old_access_key_id,
         new_key_id=record.new_access_key_id,
+        exposed_key_id=record.exposed_access_key_id,
         created_at=created_at,
         took_over=record.took_over,
         inherited_since=record.inherited_since,

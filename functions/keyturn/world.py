@@ -102,9 +102,9 @@ class Intent:
 
     `keys_before` are the key ids that existed before the claimant (or those it inherited from)
     could create one. `new_key_id` is the key of the rotation that it was to go on with or to
-    undo, None when it was to issue one. `inherited_since` and `inherited_until` bound the time in
-    which a dead execution, whose claim this one took over, may have created a key that nobody
-    stored.
+    undo, None when it was to issue one; `exposed_key_id` the exposed one that an EMERGENCY is
+    about. `inherited_since` and `inherited_until` bound the time in which a dead execution, whose
+    claim this one took over, may have created a key that nobody stored.
     """
 
     version_id: str
@@ -116,6 +116,7 @@ class Intent:
     old_key_id: str | None
     created_at: datetime
     new_key_id: str | None = None
+    exposed_key_id: str | None = None
     took_over: bool = False
     inherited_since: datetime | None = None
     inherited_until: datetime | None = None

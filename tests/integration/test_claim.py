@@ -9,9 +9,9 @@ import pytest
 
 from keyturn import claim, fence
 from keyturn.aws import secrets
-from keyturn.decision import Ask, Decision, Step
+from keyturn.decision import Ask, Decision, Step, orphans
 from keyturn.errors import ClaimLost, RequestRejected
-from keyturn.identifiers import intent_version_id
+from keyturn.identifiers import is_intent_of
 from keyturn.world import ClaimantState, Label, World
 from tests.integration.account import Account, Execution
 from tests.integration.aws_like import after, echoes, loses_answer
@@ -32,7 +32,9 @@ def take(world: World, execution: Execution, decision: Decision = ISSUE) -> None
 
 
 def version(execution: Execution) -> str:
-    return intent_version_id(execution.mark)
+    """The version of the one intent that an execution has put."""
+    (found,) = (one for one in secrets.require(NAME).key_ids if is_intent_of(one, execution.mark))
+    return found
 
 
 class TestTaking:
@@ -144,20 +146,54 @@ class TestTakingOver:
         assert written["inheritedSince"] is not None
         assert written["inheritedUntil"] is not None
 
-    def test_an_intent_from_before_the_dead_owner_inherits_nothing_and_takes_nothing(
+    def test_who_looks_again_after_a_lost_race_takes_over_with_what_it_finds_then(
         self, account: Account
     ) -> None:
-        """Else the key that the dead owner created would be nobody's."""
-        account.rotatable()
+        """Its first intent knows nothing of the dead owner, whose key would be nobody's."""
+        first_key = account.rotatable()
         dead, heir = account.execution(), account.execution()
         before = account.look(heir.mark)
         take(account.look(), dead)
         with pytest.raises(RequestRejected):
             take(before, heir)  # puts its intent, and finds the claim taken
+        account.iam.create_access_key(UserName="ci")
         account.dies(dead)
-        with pytest.raises(RequestRejected, match="start again"):
-            take(account.look(heir.mark), heir)
-        assert account.labels()["CLAIM"] == version(dead)
+        take(account.look(heir.mark), heir)
+        world = account.look(heir.mark)
+        assert world.holding
+        assert world.claim is not None
+        assert world.claim.intent is not None
+        assert world.claim.intent.took_over
+        assert world.claim.intent.keys_before == (first_key.id,)
+        assert world.claim.intent.inherited_since is not None
+
+    def test_a_key_that_somebody_made_between_two_looks_is_no_orphan(
+        self, account: Account
+    ) -> None:
+        account.rotatable()
+        fast, slow = account.execution(), account.execution()
+        before = account.look(slow.mark)
+        take(account.look(), fast)
+        with pytest.raises(RequestRejected):
+            take(before, slow)
+        claim.release(secrets.require(NAME), fast.mark)
+        account.iam.create_access_key(UserName="ci")
+        take(account.look(slow.mark), slow)
+        world = account.look(slow.mark)
+        assert world.holding
+        assert orphans(world) == []
+
+    def test_the_claim_of_an_earlier_try_with_another_intent_is_ones_own(
+        self, account: Account
+    ) -> None:
+        account.rotatable()
+        execution = account.execution()
+        early = account.look(execution.mark)
+        account.key()
+        late = account.look(execution.mark)
+        account.wire.next("UpdateSecretVersionStage", after(lambda: take(early, execution)))
+        take(late, execution)
+        assert account.look(execution.mark).holding
 
     def test_of_two_heirs_one_wins(self, account: Account) -> None:
         account.rotatable()

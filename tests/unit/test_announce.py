@@ -44,6 +44,16 @@ def rotation(outcome: Outcome, **fields: Any) -> Rotation:
     return made
 
 
+@pytest.mark.parametrize("outcome", [Outcome.NEEDS_ATTENTION, Outcome.FAILED])
+def test_an_exposed_key_that_is_still_active_is_what_people_read(outcome: Outcome) -> None:
+    """A ROTATE would wait for consumers first, or find no room."""
+    wanted = "start the EMERGENCY again: the exposed key is still active"
+    assert wanted in announce(rotation(outcome, old_exposed=True), ARN)["message"]
+    gone = rotation(outcome, old_exposed=True, deactivated_at=NOW)
+    assert wanted not in announce(gone, ARN)["message"]
+    assert wanted not in announce(rotation(outcome), ARN)["message"]
+
+
 @pytest.mark.parametrize(
     ("outcome", "detail_type", "next_words"),
     [

@@ -515,6 +515,40 @@ ROWS = [
         "already replacing",
     ),
     Row(
+        "over a running emergency for the same key that has stored no other yet",
+        world(
+            *both,
+            secret=secret(ours(K1), exposed=ours(K1)),
+            claim=claim(
+                ClaimantState.RUNNING, of=replace(intent(mode="EMERGENCY"), exposed_key_id=K1)
+            ),
+        ),
+        emergency(K1),
+        Step.REJECT,
+        "already replacing",
+    ),
+    Row(
+        "over a running emergency for another key",
+        world(
+            *both,
+            secret=secret(ours(K1), exposed=ours(K1)),
+            claim=claim(
+                ClaimantState.RUNNING, of=replace(intent(mode="EMERGENCY"), exposed_key_id=K1)
+            ),
+        ),
+        emergency(K2),
+        Step.STOP_CLAIMANT,
+    ),
+    Row(
+        "ROTATE with an exposed key in charge and no room: it goes all the same",
+        world(*both, secret=secret(ours(K1), exposed=ours(K1))),
+        Ask(),
+        Step.EXPOSED_ONLY,
+        "no room",
+        old=K1,
+        urgent=True,
+    ),
+    Row(
         "the old key of an open rotation",
         world(*both, secret=published, claim=claim()),
         emergency(K1),

@@ -10,6 +10,7 @@ from keyturn.identifiers import (
     execution_mark,
     intent_version_id,
     is_intent,
+    is_intent_of,
     key_of_version,
     key_version_id,
     mark_of_version,
@@ -74,10 +75,22 @@ def test_version_ids_name_the_key_and_the_execution() -> None:
 
 
 def test_an_intent_is_no_key() -> None:
-    version = intent_version_id(execution_mark(ARN, NOW))
+    version = intent_version_id(execution_mark(ARN, NOW), "text")
     assert is_intent(version)
     assert key_of_version(version) is None
     assert 32 <= len(version) <= 64
+
+
+def test_an_intent_names_its_execution_and_what_it_says() -> None:
+    mark, other = execution_mark(ARN, NOW), execution_mark(ARN, NOW + timedelta(seconds=1))
+    version = intent_version_id(mark, "text")
+    assert mark_of_version(version) == mark
+    assert is_intent_of(version, mark)
+    assert not is_intent_of(version, other)
+    assert not is_intent_of(key_version_id(K1, mark), mark)
+    assert not is_intent_of(None, mark)
+    assert intent_version_id(mark, "text") == version
+    assert intent_version_id(mark, "another text") != version
 
 
 def test_a_reused_execution_name_gets_another_mark() -> None:

@@ -37,7 +37,7 @@ def _check(event: Event) -> Answer:
     user_name = request.user_name or iam.owner_of(request.access_key_id or "")
     world = snapshot.look(user_name, settings, mark=event.mark)
     policy = settle(settings, world.secret.tags if world.secret else {}, request.timing)
-    ask = _ask(request, world)
+    ask = _ask(request, world, event.data.get("exposedKeyId"))
     decision = decide(world, ask, policy)
     if decision.step is Step.REJECT:
         return _rejected(event, decision.reason)
@@ -47,6 +47,8 @@ def _check(event: Event) -> Answer:
         _assert_alarms_exist(policy)
     rotation = _begin(event, request, world, policy, decision)
     rotation.recovery_of = ask.recovery_of
+    # Also where only a wait was decided: the look after it must not choose another key.
+    rotation.exposed_key_id = decision.exposed_key_id or ask.exposed_key_id
     if decision.step is Step.SKIP and _leaves_something(world, decision):
         rotation.tidy_up = True
         return Answer("TIDY_UP", rotation)
@@ -72,7 +74,11 @@ def _leaves_something(world: World, decision: Decision) -> bool:
     )
 
 
-def _ask(request: RotateRequest, world: World) -> Ask:
+def _ask(request: RotateRequest, world: World, seen_before: str | None) -> Ask:
+    """Return what is asked for; `seen_before` is the exposed key that an earlier look settled on.
+
+    After a lost race there may be two active keys, or only the healthy one that replaced it.
+    """
     recovery_of = None
     if request.recovery:
         holder = world.claim.execution_arn if world.claim else None
@@ -82,7 +88,9 @@ def _ask(request: RotateRequest, world: World) -> Ask:
         action=request.action,
         mode=request.mode,
         force=request.force,
-        exposed_key_id=request.access_key_id if request.mode == "EMERGENCY" else None,
+        exposed_key_id=(request.access_key_id or seen_before)
+        if request.mode == "EMERGENCY"
+        else None,
         recovery_of=recovery_of,
     )
 
@@ -104,7 +112,6 @@ def _begin(
         old_version_id=decision.old_version_id,
         new_access_key_id=decision.new_key_id,
         new_version_id=decision.new_version_id,
-        exposed_key_id=decision.exposed_key_id,
         old_exposed=decision.emergency,
         started_at=event.started_at,
         why=decision.reason,

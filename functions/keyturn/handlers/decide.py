@@ -10,7 +10,7 @@ from keyturn import claim
 from keyturn.announce import announce
 from keyturn.aws import secrets
 from keyturn.entry import Answer, Event, state_function
-from keyturn.identifiers import intent_version_id
+from keyturn.identifiers import is_intent_of
 from keyturn.rotation import Outcome, Rotation, iso
 from keyturn.world import Label, SecretState, Tag
 
@@ -25,9 +25,7 @@ def step(event: Event) -> Answer:
             Outcome.NEEDS_ATTENTION, _with_left_to_do(rotation, why, closing), error=closing
         )
     state = secrets.require(rotation.secret_name)
-    if state.version(Label.CLAIM) == intent_version_id(event.mark) or not _decided(
-        state, event.mark
-    ):
+    if is_intent_of(state.version(Label.CLAIM), event.mark) or not decided(state, event.mark):
         claim.verify(state, event.mark)
         record(rotation, state, event.mark)
     return close(event, rotation)
@@ -60,8 +58,8 @@ def _keep_own_intent(state: SecretState, mark: str) -> None:
 
     Whoever lost the compare-and-swap has put one, too, which knows nothing of this rotation.
     """
-    own, newest = intent_version_id(mark), state.version(Label.INTENT)
-    if newest != own and state.version(Label.CLAIM) == own:
+    own, newest = state.version(Label.CLAIM), state.version(Label.INTENT)
+    if own and newest != own and is_intent_of(own, mark):
         secrets.move(state.arn, Label.INTENT, to=own, expected=newest)
 
 
@@ -90,9 +88,11 @@ def failure_in_words(failure: dict[str, Any] | None) -> str:
 
 
 def _with_left_to_do(rotation: Rotation, why: str, closing: str) -> str:
-    if closing != "BackoutIncomplete":
-        return why
     left = []
+    if rotation.exposed_is_active:
+        left.append("the exposed key is still active: start the EMERGENCY again")
+    if closing != "BackoutIncomplete":
+        return f"{why}. Left to do: {left[0]}" if left else why
     if rotation.deactivated_at and not rotation.reactivated_at:
         left.append("reactivate the old key if it is inactive")
     if rotation.restored_at is None:
@@ -104,7 +104,8 @@ def _with_left_to_do(rotation: Rotation, why: str, closing: str) -> str:
     return f"{why}. Left to do: {'; '.join(left)}"
 
 
-def _decided(state: SecretState, mark: str) -> bool:
+def decided(state: SecretState, mark: str) -> bool:
+    """Whether this execution has written its outcome down already."""
     return state.tags.get(Tag.LAST_RESULT, "").endswith(mark)
 
 

@@ -6,7 +6,7 @@ from keyturn import claim, snapshot
 from keyturn.aws import iam, secrets
 from keyturn.decision import orphans
 from keyturn.entry import Answer, Event, state_function
-from keyturn.handlers.decide import close, failure_in_words, record
+from keyturn.handlers.decide import close, decided, failure_in_words, record
 from keyturn.identifiers import key_of_version, mark_of_version, masked
 from keyturn.rotation import Outcome, Rotation
 from keyturn.world import Label, World
@@ -20,9 +20,12 @@ def step(event: Event) -> Answer:
     if world.secret and rotation.new_version_id == world.secret.version(Label.CURRENT) is not None:
         return _published(event, rotation)
     why = failure_in_words(event.failure) or rotation.why
+    if not world.holding and _looks_again(rotation, world, event.mark):
+        return Answer("LOOK_AGAIN", rotation)
     if world.holding and world.secret is not None:
         why = _clean_up(rotation, world, why)
-    if rotation.old_exposed and not (rotation.back_out_requested and not rotation.recovery_of):
+    by_hand = rotation.back_out_requested and not rotation.recovery_of
+    if rotation.old_exposed and world.holding and not by_hand:
         rotation.ends(
             Outcome.NEEDS_ATTENTION,
             f"no new key could be published ({why}); the exposed key is deactivated all the same",
@@ -31,11 +34,24 @@ def step(event: Event) -> Answer:
         return Answer("EXPOSED_ONLY", rotation)
     if rotation.back_out_requested:
         rotation.ends(Outcome.BACKED_OUT, why)
+    elif rotation.rotate_after_restore:
+        rotation.ends(
+            Outcome.NEEDS_ATTENTION,
+            f"the exposed key is inactive and {masked(rotation.old_access_key_id)} is in "
+            f"AWSCURRENT again, but it could not be rotated then, as it should be: {why}",
+            error="AttentionNeeded",
+        )
     else:
         rotation.ends(Outcome.FAILED, why, error="RotationFailed")
     if world.holding and world.secret is not None:
         record(rotation, secrets.require(rotation.secret_name), event.mark)
     return close(event, rotation)
+
+
+def _looks_again(rotation: Rotation, world: World, mark: str) -> bool:
+    """Whether it failed before it had the claim, and what it was to mend must not stay as it is."""
+    cannot_wait = rotation.mode == "EMERGENCY" or rotation.recovery_of is not None
+    return cannot_wait and not (world.secret and decided(world.secret, mark))
 
 
 def _published(event: Event, rotation: Rotation) -> Answer:
@@ -64,8 +80,10 @@ def _clean_up(rotation: Rotation, world: World, why: str) -> str:
     assert state is not None  # noqa: S101 - the caller looked
     in_charge = {state.key(Label.CURRENT), state.key(Label.BACKOUT)}
     doomed = {key.id for key in orphans(world)}
-    if rotation.new_access_key_id and rotation.new_access_key_id not in in_charge:
-        doomed.add(rotation.new_access_key_id)
+    # Before a rotation after a way back, the "new" key is the exposed one, which was published.
+    own = None if rotation.rotate_after_restore else rotation.new_access_key_id
+    if own and own not in in_charge:
+        doomed.add(own)
     pending = state.version(Label.PENDING)
     stored = key_of_version(pending) if pending else None
     if stored and stored not in in_charge and world.find(stored):

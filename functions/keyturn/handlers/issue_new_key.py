@@ -10,7 +10,7 @@ from keyturn import claim, snapshot
 from keyturn.aws import iam, secrets
 from keyturn.decision import Ask, Decision, Step, decide, orphans
 from keyturn.entry import Answer, Event, state_function
-from keyturn.errors import AwsThrottled, KeyturnError, RequestRejected
+from keyturn.errors import AwsThrottled, KeyturnError, RequestRejected, WorldContradictory
 from keyturn.identifiers import key_of_version, key_version_id, mark_of_version, masked
 from keyturn.rotation import Rotation, iso
 from keyturn.settings import Settings
@@ -35,7 +35,7 @@ def step(event: Event) -> Answer:
             return _issued(rotation, world.secret, stored)
     if rotation.exposed_key_id and not rotation.rotate_after_restore:
         claim.mark_exposed(world, name=rotation.secret_name, key_id=rotation.exposed_key_id)
-    if not world.holding:
+    if not world.holding and not rotation.rotate_after_restore:
         decision = _binding(decide(world, ask, rotation.policy))
         claim.take(
             world,
@@ -49,7 +49,9 @@ def step(event: Event) -> Answer:
     state = claim.required(rotation.secret_name, event.mark)
     try:
         decision = _binding(decide(world, ask, rotation.policy))
-    except RequestRejected:
+    except RequestRejected as rejected:
+        if rotation.rotate_after_restore:  # not the beginning: AWSCURRENT was moved already
+            raise WorldContradictory(str(rejected)) from None
         claim.give_back(world, state, event.mark)
         raise
     return _issue(event, rotation, decision, world, state)
