@@ -8,12 +8,15 @@ from keyturn.decision import Step
 from tests.model import calls, real
 from tests.model.moves import CLAIM_LOST, REJECTED, SKIPPED, Move, Next, step
 from tests.model.state import (
+    AUTO,
+    BACK_OUT,
     EMERGENCY,
     FREE,
     INTENTS,
     NONE,
     RETIRE,
     RUNNING,
+    Thread,
     World,
 )
 
@@ -102,10 +105,20 @@ def stop(m: Move) -> Iterator[Next]:
 # --- the claim, for Issue New Key and Take Over ---------------------------------------------------
 
 
+def loses(m: Move, text: str, reason: str = "", world: World | None = None) -> Next:
+    """The Choice Look Again?: what cannot wait decides anew, a ROTATE or a RetireKey is rejected.
+
+    Its bound of ten minutes is left out: an execution may give up at any time by dying.
+    """
+    if m.x.kind in (EMERGENCY, BACK_OUT, AUTO):
+        return Next(f"{text}, and looks again", m.w if world is None else world, Thread(CHECK))
+    return Next(text, m.w if world is None else world, None, REJECTED, reason=reason)
+
+
 def plan_claim(m: Move, found: real.Answer, at: str) -> Next:
     holder = m.w.claim
     if holder != NONE and not _may_be_taken(m, m.state.executions[holder].status):
-        return m.ends("finds the claimant alive", REJECTED)
+        return loses(m, "finds the claimant alive")
     planned = real.intent(m.state, m.e, found, m.rules, issues=at == "Issue New Key")
     kept = () if m.rules.decide_again else real.packed(found)
     return m.writes(
@@ -124,13 +137,10 @@ def _may_be_taken(m: Move, status: str) -> bool:
 @step("Take Over: put the intent")
 @step("Retire Old Key: put the intent")
 def put_intent(m: Move) -> Iterator[Next]:
-    """claim.take: the intent version. Put again under the same id, the first value stays."""
+    """claim.take: the intent version, whose id names its content; else the first value stays."""
     at = f"{m.t.state}: claim"
-    stale = m.x.intent is not None and m.x.intent != m.t.planned
-    if stale and m.x.kind != RETIRE and m.rules.intent_as_found:
-        yield m.ends("finds another intent of its own", REJECTED)
-        return
-    if m.x.intent is not None:
+    stale = m.x.intent is not None and m.x.intent != m.t.planned and m.rules.intent_as_found
+    if m.x.intent is not None and not stale:
         yield m.writes("puts its intent again", at, m.w)
         return
     world = m.w._replace(intent=m.e)
@@ -151,7 +161,7 @@ def move_claim(m: Move) -> Iterator[Next]:
     elif m.x.kind == RETIRE:
         yield m.enters("finds the claim taken", "Retire Old Key: look")
     else:
-        yield m.ends("finds the claim taken", REJECTED)
+        yield loses(m, "finds the claim taken")
 
 
 def clean_up_first(m: Move, found: real.Answer, world: World) -> Next:
@@ -174,8 +184,11 @@ def clean_up(m: Move) -> Iterator[Next]:
 def give_back(m: Move) -> Iterator[Next]:
     """claim.release: what was decided before the claim does not hold under it."""
     if m.holding:
-        result = SKIPPED if m.t.tidies else REJECTED
-        yield Next("releases the claim", m.w._replace(claim=NONE), None, result, writes=True)
+        world = m.w._replace(claim=NONE)
+        if m.t.tidies:
+            yield Next("releases the claim", world, None, SKIPPED, writes=True)
+        else:
+            yield loses(m, "releases the claim", world=world)._replace(writes=True)
     else:
         yield m.ends("finds the claim lost", CLAIM_LOST)
 
@@ -193,7 +206,7 @@ def take_over_look(m: Move) -> Iterator[Next]:
     changed = m._replace(state=m.state._replace(world=marked(m)))
     moved_on = m.t.tidies and found.step is not Step.SKIP
     if found.step in _NOT_FROM_HERE or found.step is Step.ISSUE or moved_on:
-        yield changed.ends("finds the world changed", REJECTED, found.reason)
+        yield loses(changed, "finds the world changed", found.reason)
     elif found.step is Step.SKIP and not m.t.tidies and m.rules.alive_keeps_claim:
         yield changed.ends("skips", SKIPPED)
     elif m.t.tidies and m.rules.mark_takes_nothing and not _may_be_tidied(m):

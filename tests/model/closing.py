@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from keyturn.decision import Step
 from tests.model import calls, real
+from tests.model.claiming import loses
 from tests.model.moves import (
+    ATTENTION,
     BACKED_OUT,
     BOTH_ACTIVE,
     DELETED,
@@ -18,7 +20,7 @@ from tests.model.moves import (
     Next,
     step,
 )
-from tests.model.state import AUTO, BACK_OUT, FOREIGN, NONE, World
+from tests.model.state import AUTO, BACK_OUT, EMERGENCY, FOREIGN, NONE, World
 from tests.model.working import DEACTIVATE, lost
 
 # With both keys active the label stays: it alone tells that the new key was in charge.
@@ -104,8 +106,8 @@ def discard_look(m: Move) -> Iterator[Next]:
         yield _published(found)
     elif m.holding:
         yield _plan_discard(found)
-    elif m.t.exposed and m.x.kind != BACK_OUT:
-        yield found.enters("finds the claim lost", "Deactivate Exposed Key: look")
+    elif m.x.kind in (EMERGENCY, AUTO) and m.w.last != m.e:
+        yield loses(found, "finds that it has no claim")
     else:
         yield found.ends("finds the claim lost", _discarded(m))
 
@@ -122,8 +124,9 @@ def _published(m: Move) -> Next:
 def _plan_discard(m: Move) -> Next:
     doomed = set(real.orphans(m.state, m.e, m.rules))
     charge = (m.w.key_in(m.w.current), m.w.key_in(m.w.backout))
-    if m.t.new != NONE and (m.t.new not in charge or not m.rules.discard_looks):
-        doomed.add(m.t.new)
+    own = NONE if m.t.again else m.t.new  # then it is the exposed one, which was published
+    if own != NONE and (own not in charge or not m.rules.discard_looks):
+        doomed.add(own)
     if m.w.pending < FOREIGN and m.w.pending not in (NONE, *charge):
         doomed.add(m.w.pending)  # stored by a dead execution, and in charge of nothing
     seen = (m.w.pending, m.w.backout)
@@ -153,6 +156,8 @@ def discard_delete(m: Move) -> Iterator[Next]:
 
 
 def _discarded(m: Move) -> str:
+    if m.t.again:
+        return ATTENTION
     return BACKED_OUT if m.x.kind in (BACK_OUT, AUTO) else FAILED
 
 

@@ -8,7 +8,7 @@ from tests.model import claiming
 from tests.model.calls import Broken
 from tests.model.events import successors
 from tests.model.invariants import told
-from tests.model.moves import BACKED_OUT, BOTH_ACTIVE, ISSUED, REJECTED, ROTATED
+from tests.model.moves import ATTENTION, BACKED_OUT, BOTH_ACTIVE, ISSUED, REJECTED, ROTATED
 from tests.model.rules import ALL
 from tests.model.state import (
     FOREIGN,
@@ -73,9 +73,9 @@ def _judged(before: World, state: State, number: int, called: bool) -> str | Non
     result, world = state.executions[number].result, state.world
     interfered = bool(before.touched or before.foreign != NONE or before.pending == FOREIGN)
     theirs = any(key.by == PERSON for key in before.keys)
-    if result == REJECTED:
+    if result in (REJECTED, ATTENTION):
         excused = interfered or theirs or called
-        return None if excused else "from rest, a further ROTATE is rejected"
+        return None if excused else f"from rest, a further ROTATE ends {result}"
     if result not in (ROTATED, ISSUED):
         return f"from rest, a further ROTATE ends {result}"
     if world.claim != NONE:

@@ -7,8 +7,8 @@ from typing import Any
 
 from keyturn.decision import Step
 from tests.model import calls, real
-from tests.model.claiming import clean_up_first, marked, plan_claim
-from tests.model.moves import CLAIM_LOST, REJECTED, Move, Next, step
+from tests.model.claiming import clean_up_first, loses, marked, plan_claim
+from tests.model.moves import CLAIM_LOST, Move, Next, step
 from tests.model.state import AUTO, EMERGENCY, NONE, World
 
 
@@ -38,10 +38,13 @@ def issue_look(m: Move) -> Iterator[Next]:
                 return
         yield from _plan_issue(m, marked(m))
         return
+    if m.t.again:
+        yield m.ends("finds the claim lost", CLAIM_LOST)
+        return
     found = _binding(m)
     if found.step is not Step.ISSUE:
         changed = m._replace(state=m.state._replace(world=marked(m)))
-        yield changed.ends("finds the world changed", REJECTED, found.reason)
+        yield loses(changed, "finds the world changed", found.reason)
     else:
         yield plan_claim(m, found, "Issue New Key")
 
@@ -67,7 +70,10 @@ def _plan_issue(m: Move, world: World) -> Iterator[Next]:
     kept = m.t.seen[1:]
     found = real.unpacked(kept) if kept else _binding(m)
     if found.step is not Step.ISSUE:
-        yield clean_up_first(m, found, world)
+        if m.t.again:  # not the beginning: AWSCURRENT was moved already
+            yield m.enters(f"decides {found.step}", "Discard New Key: look", world)
+        else:
+            yield clean_up_first(m, found, world)
         return
     doomed = [key for key in real.orphans(m.state, m.e, m.rules) if key != found.room]
     room = (found.room,) if found.room != NONE else ()
