@@ -218,6 +218,16 @@ def test_people_hear_of_what_was_not_delivered(name: str) -> None:
     assert may["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
 
 
+def test_the_log_of_events_is_named_as_a_target_has_to_name_it() -> None:
+    """The attribute Arn of a log group ends in `:*`: right in a policy, but no target."""
+    (target,) = resources("template", "AWS::Events::Rule")["KeepEventsRule"]["Targets"]
+    assert target["Arn"] == {
+        "Sub": "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:"
+        "log-group:${EventLogGroup}"
+    }
+    assert statement("template", "EventBridgeKeepsEvents")["Resource"] == "${EventLogGroup.Arn}"
+
+
 def test_every_target_of_a_rule_keeps_what_it_cannot_deliver() -> None:
     for name in ("template", "health-events"):
         for rule in resources(name, "AWS::Events::Rule").values():
