@@ -150,7 +150,8 @@ class Shell:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What every block wrote, after all journeys; four at once, the deletion last."""
-    with localaws.start() as aws:
+    # Not us-east-1: a command for that Region has to name it.
+    with localaws.start(region="eu-west-1") as aws:
         parameters = PARAMETERS | {"ManagedTagValue": "", "MinKeyAgeSeconds": "0"}
         outputs = localaws.deploy(
             aws, stack_name="keyturn", template=ROOT / "template.yaml", parameters=parameters
@@ -306,7 +307,34 @@ def with_faults(shell: Shell) -> None:
         StackName="keyturn", LogicalResourceId="LostBackOutQueue"
     )["StackResourceDetail"]["PhysicalResourceId"]
     shell.run("runbook queue-empty", QUEUE=queue)
+    _what_was_not_forwarded(shell)
     shell.run("runbook offboard")
+
+
+def _what_was_not_forwarded(shell: Shell) -> None:
+    """A message in the queue of the stack that a stack set has made in us-east-1."""
+    there = shell.stack.aws.account(region="us-east-1")
+    cloudformation, sqs = there.client("cloudformation"), there.client("sqs")
+    name = "StackSet-keyturn-health-events-0f4b6a4e-9a53-4bb3-a9e4-2d2e4c1c3b0a"
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(ROOT / "organization" / "health-events.yaml").read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": "TargetRegion", "ParameterValue": shell.stack.aws.region}],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )
+    queue = cloudformation.describe_stack_resource(
+        StackName=name, LogicalResourceId="UndeliveredQueue"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    sqs.send_message(QueueUrl=queue, MessageBody="an exposed key")
+    assert "an exposed key" in shell.run("runbook unforwarded")
+    shell.run("runbook unforwarded-empty", UNFORWARDED=queue)
+    number = "ApproximateNumberOfMessages"
+    for attribute in (number, f"{number}NotVisible"):
+        found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=[attribute])
+        assert found["Attributes"][attribute] == "0"
 
 
 def _under_way(shell: Shell) -> None:
