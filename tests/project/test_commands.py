@@ -68,7 +68,7 @@ INLINE_ELSEWHERE = {
 QUARANTINE = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3"
 """What AWS attaches to the user of an exposed key."""
 
-HANDS_ON = ("README hands-on-begin", "README hands-on")
+HANDS_ON = ("README hands-on-begin", "README hands-on", "README hands-on-end")
 """They need no stack; they make their own."""
 
 
@@ -369,22 +369,30 @@ def test_the_hands_on_blocks_rotate_under_a_consumer_without_a_failed_call(tmp_p
     for name in ("cli", "template.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    home = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    try:
-        done = subprocess.run(
-            ["/bin/bash", "-eu", "-c", "".join(BLOCKS[title].text for title in HANDS_ON)],
+    (tmp_path / "home").mkdir()
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "XDG_"))
+    }
+    environment = kept | {"HOME": str(tmp_path / "home")}
+
+    def run(*titles: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", "-eu", "-c", "".join(BLOCKS[title].text for title in titles)],
             cwd=tmp_path,
-            env=kept | home,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
             timeout=240,
         )
+
+    *before, end = HANDS_ON
+    try:
+        done = run(*before)
     finally:
         subprocess.run(
             [sys.executable, str(ROOT / "cli" / "keyturn_cli"), "local", "down"],
-            env=kept | home,
+            env=environment,
             check=False,
             timeout=60,
         )
@@ -392,7 +400,10 @@ def test_the_hands_on_blocks_rotate_under_a_consumer_without_a_failed_call(tmp_p
     assert "ROTATED: " in done.stdout
     assert "BACKED_OUT: " in done.stdout
     assert "FAILED" not in done.stdout
-    assert (tmp_path / "audit.html").stat().st_size > 10_000
+    assert (tmp_path / "build" / "hands-on" / "audit.html").stat().st_size > 10_000
+    assert run(end).returncode == 0
+    left = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert [*left, *(tmp_path / "build").iterdir()] == []
 
 
 def test_no_block_is_left_out() -> None:
