@@ -172,6 +172,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             ]
         for end in ends:
             end.result()
+        _retirements_stopped(shells[readme])
         shells[readme].run("README delete", given="y\ny\ny\n")
         left = aws.client("cloudformation").list_stacks()["StackSummaries"]
         assert {found["StackStatus"] for found in left if found["StackName"] == "keyturn"} <= {
@@ -268,7 +269,16 @@ def with_aws(shell: Shell) -> None:
         _under_way(shell)
         shell.watched()
         assert shell.stack.keys(shell.user.name)[shell.user.access_key_id] == "Active"
+    stack, name = shell.stack, shell.user.name
+    labels = shell.run("runbook offboard-check").split()
+    assert set(labels) == set(stack.labels(name))
+    assert "CLAIM" not in labels
     shell.run("runbook offboard-aws")
+    assert "keyturn:offboarded" in stack.tags(name)
+    shell.run("runbook onboard-again")
+    assert "keyturn:offboarded" not in stack.tags(name)
+    stack.label(name, "CLAIM", stack.labels(name)["AWSCURRENT"])
+    assert "CLAIM" in shell.run("runbook offboard-check").split()
 
 
 def with_faults(shell: Shell) -> None:
@@ -309,6 +319,30 @@ def with_faults(shell: Shell) -> None:
     shell.run("runbook queue-empty", QUEUE=queue)
     _what_was_not_forwarded(shell)
     shell.run("runbook offboard")
+
+
+def _retirements_stopped(shell: Shell) -> None:
+    """One that waits out its retention is stopped; nobody else needs theirs any more."""
+    step_functions = shell.stack.aws.client("stepfunctions")
+    request = {
+        "userName": shell.user.name,
+        "oldAccessKeyId": shell.user.access_key_id,
+        "versionId": f"{shell.user.access_key_id}-{'0' * 32}",
+        "retentionSeconds": 604800,
+    }
+    execution = step_functions.start_execution(
+        stateMachineArn=shell.stack.outputs["RetireKeyStateMachineArn"], input=json.dumps(request)
+    )["executionArn"]
+    eventually(
+        lambda: any(
+            event["type"] == "WaitStateEntered"
+            for event in step_functions.get_execution_history(executionArn=execution)["events"]
+        ),
+        what="the retirement waits",
+    )
+    shell.run("runbook stop-retirements")
+    found = step_functions.describe_execution(executionArn=execution)
+    assert found["status"] == "ABORTED"
 
 
 def _what_was_not_forwarded(shell: Shell) -> None:
