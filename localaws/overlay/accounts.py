@@ -145,7 +145,11 @@ def _to_bus_elsewhere(arn: Any, event: dict[str, Any], target: dict[str, Any]) -
 
 def _to_log_group(arn: Any, event: dict[str, Any]) -> None:
     """Write the event to a log group, if a resource policy of CloudWatch Logs lets EventBridge."""
-    group = arn.resource.removeprefix("log-group:").removesuffix(":*")
+    group = arn.resource.removeprefix("log-group:")
+    # As users report of AWS: a target that ends like CloudFormation's Arn of a group gets nothing.
+    if group.endswith(":*"):
+        logger.warning("EventBridge: %s not delivered: the ARN of a log group has no :*", arn)
+        return
     context = EvalContext(
         principal_arn="*",
         principal_type="Service",

@@ -68,7 +68,7 @@ INLINE_ELSEWHERE = {
 QUARANTINE = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3"
 """What AWS attaches to the user of an exposed key."""
 
-HANDS_ON = ("README hands-on-begin", "README hands-on")
+HANDS_ON = ("README hands-on-begin", "README hands-on", "README hands-on-end")
 """They need no stack; they make their own."""
 
 
@@ -150,7 +150,8 @@ class Shell:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What every block wrote, after all journeys; four at once, the deletion last."""
-    with localaws.start() as aws:
+    # Not us-east-1: a command for that Region has to name it.
+    with localaws.start(region="eu-west-1") as aws:
         parameters = PARAMETERS | {"ManagedTagValue": "", "MinKeyAgeSeconds": "0"}
         outputs = localaws.deploy(
             aws, stack_name="keyturn", template=ROOT / "template.yaml", parameters=parameters
@@ -171,6 +172,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             ]
         for end in ends:
             end.result()
+        _retirements_stopped(shells[readme])
         shells[readme].run("README delete", given="y\ny\ny\n")
         left = aws.client("cloudformation").list_stacks()["StackSummaries"]
         assert {found["StackStatus"] for found in left if found["StackName"] == "keyturn"} <= {
@@ -267,7 +269,16 @@ def with_aws(shell: Shell) -> None:
         _under_way(shell)
         shell.watched()
         assert shell.stack.keys(shell.user.name)[shell.user.access_key_id] == "Active"
+    stack, name = shell.stack, shell.user.name
+    labels = shell.run("runbook offboard-check").split()
+    assert set(labels) == set(stack.labels(name))
+    assert "CLAIM" not in labels
     shell.run("runbook offboard-aws")
+    assert "keyturn:offboarded" in stack.tags(name)
+    shell.run("runbook onboard-again")
+    assert "keyturn:offboarded" not in stack.tags(name)
+    stack.label(name, "CLAIM", stack.labels(name)["AWSCURRENT"])
+    assert "CLAIM" in shell.run("runbook offboard-check").split()
 
 
 def with_faults(shell: Shell) -> None:
@@ -306,7 +317,58 @@ def with_faults(shell: Shell) -> None:
         StackName="keyturn", LogicalResourceId="LostBackOutQueue"
     )["StackResourceDetail"]["PhysicalResourceId"]
     shell.run("runbook queue-empty", QUEUE=queue)
+    _what_was_not_forwarded(shell)
     shell.run("runbook offboard")
+
+
+def _retirements_stopped(shell: Shell) -> None:
+    """One that waits out its retention is stopped; nobody else needs theirs any more."""
+    step_functions = shell.stack.aws.client("stepfunctions")
+    request = {
+        "userName": shell.user.name,
+        "oldAccessKeyId": shell.user.access_key_id,
+        "versionId": f"{shell.user.access_key_id}-{'0' * 32}",
+        "retentionSeconds": 604800,
+    }
+    execution = step_functions.start_execution(
+        stateMachineArn=shell.stack.outputs["RetireKeyStateMachineArn"], input=json.dumps(request)
+    )["executionArn"]
+    eventually(
+        lambda: any(
+            event["type"] == "WaitStateEntered"
+            for event in step_functions.get_execution_history(executionArn=execution)["events"]
+        ),
+        what="the retirement waits",
+    )
+    shell.run("runbook stop-retirements")
+    found = step_functions.describe_execution(executionArn=execution)
+    assert found["status"] == "ABORTED"
+
+
+def _what_was_not_forwarded(shell: Shell) -> None:
+    """A message in the queue of the stack that a stack set has made in us-east-1."""
+    there = shell.stack.aws.account(region="us-east-1")
+    cloudformation, sqs = there.client("cloudformation"), there.client("sqs")
+    name = "StackSet-keyturn-health-events-0f4b6a4e-9a53-4bb3-a9e4-2d2e4c1c3b0a"
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(ROOT / "organization" / "health-events.yaml").read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": "TargetRegion", "ParameterValue": shell.stack.aws.region}],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )
+    queue = cloudformation.describe_stack_resource(
+        StackName=name, LogicalResourceId="UndeliveredQueue"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    sqs.send_message(QueueUrl=queue, MessageBody="an exposed key")
+    assert "an exposed key" in shell.run("runbook unforwarded")
+    shell.run("runbook unforwarded-empty", UNFORWARDED=queue)
+    number = "ApproximateNumberOfMessages"
+    for attribute in (number, f"{number}NotVisible"):
+        found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=[attribute])
+        assert found["Attributes"][attribute] == "0"
 
 
 def _under_way(shell: Shell) -> None:
@@ -341,22 +403,30 @@ def test_the_hands_on_blocks_rotate_under_a_consumer_without_a_failed_call(tmp_p
     for name in ("cli", "template.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    home = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    try:
-        done = subprocess.run(
-            ["/bin/bash", "-eu", "-c", "".join(BLOCKS[title].text for title in HANDS_ON)],
+    (tmp_path / "home").mkdir()
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "XDG_"))
+    }
+    environment = kept | {"HOME": str(tmp_path / "home")}
+
+    def run(*titles: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", "-eu", "-c", "".join(BLOCKS[title].text for title in titles)],
             cwd=tmp_path,
-            env=kept | home,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
             timeout=240,
         )
+
+    *before, end = HANDS_ON
+    try:
+        done = run(*before)
     finally:
         subprocess.run(
             [sys.executable, str(ROOT / "cli" / "keyturn_cli"), "local", "down"],
-            env=kept | home,
+            env=environment,
             check=False,
             timeout=60,
         )
@@ -364,7 +434,10 @@ def test_the_hands_on_blocks_rotate_under_a_consumer_without_a_failed_call(tmp_p
     assert "ROTATED: " in done.stdout
     assert "BACKED_OUT: " in done.stdout
     assert "FAILED" not in done.stdout
-    assert (tmp_path / "audit.html").stat().st_size > 10_000
+    assert (tmp_path / "build" / "hands-on" / "audit.html").stat().st_size > 10_000
+    assert run(end).returncode == 0
+    left = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert [*left, *(tmp_path / "build").iterdir()] == []
 
 
 def test_no_block_is_left_out() -> None:

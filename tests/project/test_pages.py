@@ -14,6 +14,15 @@ ROOT = Path(__file__).parent.parent.parent
 THREATS = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
 COMPLIANCE = (ROOT / "docs/compliance.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)*)`", THREATS)))
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("examples/**/*.md"),
+    *ROOT.glob(".github/**/*.md"),
+]
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+NOT_SHELL = {"mermaid", "json", "text", "python", "yaml"}
+QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"")
 
 
 def names_in(path: Path) -> set[str]:
@@ -72,6 +81,35 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
     assert dead == []
+
+
+def shell_lines(page: str) -> list[str]:
+    """The lines of a Markdown text that a reader may paste into a shell."""
+    fenced = [found[3] for found in FENCE.finditer(page) if found[2] not in NOT_SHELL]
+    indented = re.findall(r"^ {4}.*$", FENCE.sub("", page), re.MULTILINE)
+    return "\n".join([*fenced, *indented]).splitlines()
+
+
+def commented(line: str) -> bool:
+    """Whether a shell that knows comments would take a part of the line for one."""
+    return re.search(r"(^|[\s;])#", QUOTED.sub("x", line)) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_command_that_a_page_shows_has_a_comment(page: Path) -> None:
+    """An interactive zsh, the shell of macOS, takes comments for arguments."""
+    lines = shell_lines(page.read_text(encoding="utf-8"))
+    assert [line for line in lines if commented(line)] == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["```\nmake demo  # see\n```\n", "1. x\n\n   ```sh\n   # see\n   ```\n", "    make  # see\n"],
+)
+def test_a_comment_in_a_command_is_found(page: str) -> None:
+    assert [line for line in shell_lines(page) if commented(line)] != []
+    quoted = '```sh\necho \'# no\' "a \\" # b" x#y\n```\n```json\n# no\n```\n'
+    assert [line for line in shell_lines(quoted) if commented(line)] == []
 
 
 def anchors(page: Path) -> set[str]:

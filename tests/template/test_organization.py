@@ -218,6 +218,50 @@ def test_people_hear_of_what_was_not_delivered(name: str) -> None:
     assert may["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
 
 
+def test_a_report_that_is_not_even_started_calls_a_person_where_there_is_a_schedule() -> None:
+    alarm = resources("template", "AWS::CloudWatch::Alarm")["AccountsNotJudgedAlarm"]
+    assert (alarm["TreatMissingData"], alarm["Period"]) == ("missing", 86400)
+    topic = {"Ref": "NotificationTopic"}
+    assert alarm["InsufficientDataActions"] == {
+        "If": ["AuditIsScheduled", [topic], {"Ref": "AWS::NoValue"}]
+    }
+    assert CENTRAL["Conditions"]["AuditIsScheduled"] == {
+        "Equals": [{"Ref": "AuditScheduleState"}, "ENABLED"]
+    }
+
+
+def test_the_schedule_keeps_what_it_cannot_start() -> None:
+    (schedule,) = resources("template", "AWS::Scheduler::Schedule").values()
+    queue = {"GetAtt": "UndeliveredQueue.Arn"}
+    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": queue}
+    assert schedule["Target"]["RoleArn"] == {"GetAtt": "AuditOrganizationScheduleRole.Arn"}
+    role = resources("template", "AWS::IAM::Role")["AuditOrganizationScheduleRole"]
+    (policy,) = role["Policies"]
+    may = {entry["Action"]: entry["Resource"] for entry in policy["PolicyDocument"]["Statement"]}
+    assert may["sqs:SendMessage"] == queue
+
+
+def test_the_report_is_made_at_least_as_often_as_its_alarm_looks() -> None:
+    pattern = CENTRAL["Parameters"]["AuditSchedule"]["AllowedPattern"]
+    for often in ("cron(0 6 * * ? *)", "cron(15 0/6 ? * * *)", "rate(1 day)", "rate(24 hours)"):
+        assert re.fullmatch(pattern, often), often
+    for rare in (
+        *("rate(2 days)", "rate(25 hours)", "cron(0 6 1 * ? *)", "cron(0 6 ? * MON *)"),
+        *("cron(0 6 ? * MON-FRI *)", "cron(0 6 * 1 ? *)", "at(2030-01-01T00:00:00)", "rate(x)"),
+    ):
+        assert not re.fullmatch(pattern, rare), rare
+
+
+def test_the_log_of_events_is_named_as_a_target_has_to_name_it() -> None:
+    """The attribute Arn of a log group ends in `:*`: right in a policy, but no target."""
+    (target,) = resources("template", "AWS::Events::Rule")["KeepEventsRule"]["Targets"]
+    assert target["Arn"] == {
+        "Sub": "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:"
+        "log-group:${EventLogGroup}"
+    }
+    assert statement("template", "EventBridgeKeepsEvents")["Resource"] == "${EventLogGroup.Arn}"
+
+
 def test_every_target_of_a_rule_keeps_what_it_cannot_deliver() -> None:
     for name in ("template", "health-events"):
         for rule in resources(name, "AWS::Events::Rule").values():
