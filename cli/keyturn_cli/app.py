@@ -336,6 +336,14 @@ def credentials_command(
     interval: Annotated[
         float, typer.Option(help="SDKs look for another key so often, in seconds.")
     ] = 300.0,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The user's account, where users of several accounts have the same name: the "
+            "keys are then kept in keyturn/ID/USER.json.",
+        ),
+    ] = None,
     key_file: Annotated[
         Path | None,
         typer.Option(
