@@ -55,7 +55,11 @@ Reason = Annotated[str, typer.Option(help="Why; it becomes part of the result.")
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
 Wait = Annotated[
     bool,
-    typer.Option("--wait/--no-wait", help="Wait until it was accepted or refused (seconds)."),
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait until it was accepted or refused: seconds, or minutes where another execution "
+        "has to be stopped first.",
+    ),
 ]
 Emergency = Annotated[
     bool,

@@ -258,17 +258,6 @@ def follow(
         screen.wait(pause)
 
 
-class Quiet:
-    """Shows nothing: for who only wants to know when."""
-
-    def show(self, seen: Seen) -> None:
-        """Show nothing."""
-
-    def wait(self, seconds: float) -> None:
-        """Sleep; shorter, because a start is accepted or refused within seconds."""
-        time.sleep(min(seconds, 1.0))
-
-
 class Lines:
     """Plain lines, one for each change: for logs and pipes."""
 
