@@ -73,12 +73,13 @@ def report_beginning(run: Run, prefix: str, *, as_json: bool) -> int:
     if not as_json:
         print(f"started {run.arn}", flush=True)
     try:
-        seen = watch.follow(
-            lambda so_far: watch.Seen(runs.fetch(so_far), watch.clock()),
-            run,
-            Beginning(),
-            until=lambda found: not found.running or _is_under_way(found),
-        )
+        with watch.left_alone(run):
+            seen = watch.follow(
+                lambda so_far: watch.Seen(runs.fetch(so_far), watch.clock()),
+                run,
+                Beginning(),
+                until=lambda found: not found.running or _is_under_way(found),
+            )
     except KeyboardInterrupt:
         output.note(f"left; the execution goes on. See it: keyturn watch {run.arn}")
         return 130
@@ -109,8 +110,8 @@ class Beginning:
         output.note(f"{here.state}: {what}{f'; goes on {left(until, seen.now)}' if until else ''}")
 
     def wait(self, seconds: float) -> None:
-        """Sleep; shorter, because most starts are accepted or refused within seconds."""
-        time.sleep(min(seconds, 1.0))
+        """Sleep; shorter at first, because most starts are accepted or refused within seconds."""
+        time.sleep(1.0 if seconds < watch.LOOK_MAX_SECONDS else seconds)
 
 
 def _is_under_way(run: Run) -> bool:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 from rich.console import Console
 
 from keyturn.aws import iam
 from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn.world import Key, LastUse
-from keyturn_cli import runs, start, watch
+from keyturn_cli import aws, runs, start, watch
 from keyturn_cli.runs import Run
 from keyturn_cli.watch import JsonLines, Lines, Seen, changes, drawn, follow, view
 from tests.unit.worlds import K1, K2, NOW, key
@@ -315,6 +322,69 @@ def test_a_while_without_aws_is_waited_out_but_not_for_ever() -> None:
     assert follow(look, Run(ARN), Waits(), until=lambda run: not run.running).run.outcome
     with pytest.raises(AwsThrottled):
         follow(look, Run(ARN), Waits(), until=lambda run: not run.running)
+
+
+class StepFunctions:
+    """A client that first fails so often, and then tells of an execution that has succeeded."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = iter(errors)
+
+    def describe_execution(self, **_: str) -> dict[str, Any]:
+        for error in self._errors:
+            raise error
+        return {"status": "SUCCEEDED", "startDate": BEGAN}
+
+    def get_execution_history(self, **_: object) -> dict[str, Any]:
+        for error in self._errors:
+            raise error
+        return {"events": []}
+
+    def get_paginator(self, _: str) -> StepFunctions:
+        return self
+
+    def paginate(self, **_: object) -> list[dict[str, Any]]:
+        return [self.get_execution_history()]
+
+
+OUTAGE = [
+    EndpointConnectionError(endpoint_url="https://states.eu-west-1.amazonaws.com"),
+    ReadTimeoutError(endpoint_url="https://states.eu-west-1.amazonaws.com"),
+    ClientError({"Error": {"Code": "ServiceUnavailable"}}, "DescribeExecution"),
+]
+
+
+def test_the_network_may_be_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = StepFunctions(*OUTAGE)
+    monkeypatch.setattr(aws, "stepfunctions", lambda: client)
+    waits = Waits()
+    seen = follow(
+        lambda run: Seen(runs.fetch(run), NOW), Run(ARN), waits, until=lambda run: not run.running
+    )
+    assert seen.run.status == "SUCCEEDED"
+    assert waits.seconds == [15.0] * len(OUTAGE)
+
+
+@pytest.mark.parametrize("look", [lambda: runs.fetch(Run(ARN)), lambda: runs.glance(ARN)])
+def test_an_outage_is_no_reason_to_think_anything_of_an_execution(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[], Run]
+) -> None:
+    for error in OUTAGE:
+        client = StepFunctions(error)
+        monkeypatch.setattr(aws, "stepfunctions", lambda client=client: client)
+        with pytest.raises(AwsThrottled):
+            look()
+
+
+def test_lost_credentials_are_not_waited_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = CredentialRetrievalError(provider="custom-process", error_msg="token=hush")
+    monkeypatch.setattr(aws, "stepfunctions", lambda: StepFunctions(lost))
+    with pytest.raises(AwsRefused, match=r"no usable credentials \(CredentialRetrievalError\)"):
+        watch.to_the_end(Run(ARN), "machine-user/")
+    said = capsys.readouterr().err
+    assert said == f"keyturn: the execution goes on. See it again: keyturn watch {ARN}\n"
 
 
 @pytest.mark.parametrize(("status", "exit_status"), [("SUCCEEDED", 0), ("FAILED", 1)])

@@ -15,6 +15,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
+    UnauthorizedSSOTokenError,
 )
 from typer.testing import CliRunner
 
@@ -59,6 +60,11 @@ def client_error(code: str, message: str = "no") -> ClientError:
         (IsADirectoryError(21, "Is a directory", "reports"), "reports: Is a directory"),
         (NoRegionError(), "name the stack's with --region"),
         (NoCredentialsError(), "set AWS_PROFILE or use --profile"),
+        (UnauthorizedSSOTokenError(), "no usable credentials (UnauthorizedSSOTokenError); sign in"),
+        (
+            AwsRefused("iam:GetUser: no usable credentials (SSOTokenLoadError)"),
+            "(SSOTokenLoadError); sign in again",
+        ),
         (EndpointConnectionError(endpoint_url="http://x"), "is the network up"),
     ],
 )
