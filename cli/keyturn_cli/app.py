@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
-from keyturn.audit.model import Severity, Thresholds
+from keyturn.audit.model import Severity, Thresholds, Unavailable
 from keyturn.decision import Step
 from keyturn.identifiers import masked
 from keyturn_cli import (
@@ -294,15 +294,15 @@ def audit_command(
     """Audit the credentials of the account, or of downloaded reports of many accounts.
 
     The rules are those of docs/audit.md. Nothing is changed; without --report IAM is asked to make
-    a credential report. Without a stack in the account nobody counts as managed.
+    a credential report. Without the account's stack it is not known who is managed.
     """
     assert_together("--fail-on-unknown", fail_on_unknown, "--fail-on", fail_on)
     wanted = audit.Wanted(html=html, csv=csv, directory=out, json=as_json)
     paths = [*(report or ()), *(more or ())]
     with audit.progress() as shown:
         task = shown.add_task("Auditing", total=audit.assert_readable(paths) or None)
-        found = None if paths else _stack_if_any(at)
-        base = found.thresholds() if found else Thresholds()
+        found = Unavailable("not asked for") if paths else _stack_if_any(at)
+        base = found.thresholds() if isinstance(found, stack.Stack) else Thresholds()
         thresholds = Thresholds(
             max_key_age_days=max_key_age_days or base.max_key_age_days,
             unused_after_days=unused_after_days or base.unused_after_days,
@@ -311,7 +311,7 @@ def audit_command(
             moment = made_at.replace(tzinfo=UTC) if made_at else None
             sources = audit.of_files(paths, moment, advance=lambda size: shown.advance(task, size))
         else:
-            settings = found.settings() if found else None
+            settings = found.settings() if isinstance(found, stack.Stack) else found
             source = audit.of_account(
                 settings, say=lambda text: shown.update(task, description=text)
             )
@@ -325,12 +325,12 @@ def audit_command(
     return 1 if failing else 0
 
 
-def _stack_if_any(at: Target) -> stack.Stack | None:
+def _stack_if_any(at: Target) -> stack.Stack | Unavailable:
     try:
         return stack.find(at.stack_name)
     except stack.NoStack as none:
-        output.note(f"{none}. Without it nobody counts as managed")
-        return None
+        output.note(f"{none}. Without it, it is not known who is managed")
+        return Unavailable(str(none).partition("; ")[0])
 
 
 @app.command("credentials")

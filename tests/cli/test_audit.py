@@ -149,7 +149,9 @@ def test_a_report_by_itself_does_not_tell_who_is_managed(tmp_path: Path) -> None
     }
     (two,) = (found for found in printed["findings"] if found["rule"] == "two-active-keys")
     assert (two["status"], two["user"]) == ("UNKNOWN", None)
-    assert two["next"] == "Audit the account itself, with secretsmanager:ListSecrets allowed."
+    assert two["next"] == (
+        "Audit the account itself, where its stack is, with secretsmanager:ListSecrets allowed."
+    )
 
 
 def test_thresholds_can_be_given(tmp_path: Path) -> None:
@@ -239,9 +241,20 @@ def test_the_account_is_audited_with_the_stacks_settings(stack: Stack) -> None:
 
 @pytest.mark.emulator
 @pytest.mark.xdist_group("cli")
-def test_an_account_without_a_stack_is_audited_too_and_nobody_is_managed(stack: Stack) -> None:
+def test_without_its_stack_an_account_is_audited_and_who_is_managed_is_not_known(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """A wrong name or Region is no reason to state that nobody is managed."""
     stack.user()
-    done = run(stack, "audit", "--stack-name", "none")
+    done = run(stack, "audit", "--stack-name", "none", "--out", str(tmp_path))
     assert done.returncode == 0
     assert "there is no stack none in us-east-1" in done.stderr
-    assert "; 0 managed by Keyturn" in done.stdout
+    assert "how many are managed by Keyturn is not known" in done.stdout
+    printed = json.loads((tmp_path / "report.json").read_text())
+    (unknown,) = (
+        f for f in printed["findings"] if f["rule"] == "two-active-keys" and not f["user"]
+    )
+    assert unknown["status"] == "UNKNOWN"
+    assert unknown["detail"].endswith(
+        "managed users are not known: there is no stack none in us-east-1"
+    )
