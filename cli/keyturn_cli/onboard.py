@@ -23,7 +23,7 @@ from keyturn.identifiers import masked
 from keyturn.rotation import iso
 from keyturn.settings import Settings
 from keyturn.world import Key, Label, SecretState, Tag
-from keyturn_cli import aws, output
+from keyturn_cli import aws, machine_key, output
 from keyturn_cli.errors import CliError
 from keyturn_cli.stack import Stack
 
@@ -240,20 +240,22 @@ def read_given(facts: Facts, access_key_id: str | None) -> Given:
     Raises:
         CliError: it is not clear whose it is, or nothing was given.
     """
-    if sys.stdin.isatty():
-        text = getpass.getpass(f"Present secret access key of {facts.user} (not shown): ").strip()
-    else:
-        text = sys.stdin.read().strip()
+    text = _typed(facts.user) if sys.stdin.isatty() else sys.stdin.read().strip()
     if text.startswith("{"):
         try:
-            value = json.loads(text)
-            access_key_id, text = str(value["AccessKeyId"]), str(value["SecretAccessKey"])
-        except (ValueError, KeyError, TypeError):
+            key = machine_key.Key.from_json(text)
+        except ValueError:
             raise CliError(
                 "standard input holds no JSON object with AccessKeyId and SecretAccessKey"
             ) from None
+        if access_key_id not in (None, key.access_key_id):
+            raise CliError(
+                "standard input holds another key than --access-key-id names "
+                f"({masked(access_key_id)}); leave the option out, or give that key"
+            )
+        access_key_id, text = key.access_key_id, key.secret_access_key
     if not text:
-        raise CliError("no secret access key was given on standard input")
+        raise CliError("no secret access key was given")
     active = [key.id for key in facts.keys if key.active]
     if access_key_id is None and len(active) != 1:
         raise CliError(
@@ -261,6 +263,13 @@ def read_given(facts: Facts, access_key_id: str | None) -> Given:
             f"--access-key-id (keyturn status {facts.user} --json shows the whole ids)"
         )
     return Given(access_key_id or active[0], SecretStr(text))
+
+
+def _typed(user: str) -> str:
+    try:
+        return getpass.getpass(f"Present secret access key of {user} (not shown): ").strip()
+    except EOFError:  # Ctrl-D
+        return ""
 
 
 def assert_is_users(facts: Facts, given: Given) -> None:

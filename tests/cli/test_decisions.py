@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
@@ -266,6 +269,50 @@ def test_who_comes_back_counts_again_before_it_may_be_touched() -> None:
     marked = secret(ours(K1), record={Tag.OFFBOARDED: "2026-01-01T00:00:00Z"})
     changes = onboard.onboarding(facts(secret=marked), STACK, SETTINGS, None)
     assert [change.kind for change in changes] == ["attach", "unmark", "tag"]
+
+
+def key_json(key_id: object, value: object = "hush") -> str:
+    return json.dumps({"AccessKeyId": key_id, "SecretAccessKey": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "words"),
+    [
+        ("", None, "no secret access key was given"),
+        ("hush", None, "say which one it is"),
+        (key_json(None), None, "holds no JSON object"),
+        (key_json(K1, None), None, "holds no JSON object"),
+        (key_json(K1, 7), None, "holds no JSON object"),
+        ("{hush", None, "holds no JSON object"),
+        (key_json(K2), K1, r"another key than --access-key-id names \(...1111\)"),
+    ],
+)
+def test_what_is_no_key_or_not_the_one_named_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, text: str, named: str | None, words: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    with pytest.raises(CliError, match=words) as refused:
+        onboard.read_given(facts(keys=(key(K1), key(K2))), named)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("named", [None, K2])
+def test_a_key_as_a_json_object_names_itself(
+    monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(key_json(K2)))
+    given = onboard.read_given(facts(keys=(key(K1), key(K2))), named)
+    assert (given.access_key_id, given.secret.get_secret_value()) == (K2, "hush")
+
+
+def test_ctrl_d_at_the_prompt_gives_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("getpass.getpass", ended)
+    with pytest.raises(CliError, match="no secret access key was given"):
+        onboard.read_given(facts(), None)
 
 
 def test_a_given_key_does_not_print_itself() -> None:
