@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from keyturn_cli.app import app
-from tests.cli.support import run
+from tests.cli.support import KEYTURN, run
 from tests.support import Stack
 
 COLUMNS = (
@@ -222,6 +224,29 @@ def test_files_that_cannot_be_read_or_written_are_named_in_one_line(tmp_path: Pa
         assert (done.exit_code, done.stdout) == (2, "")
         assert done.stderr.startswith(f"keyturn: {named}: ")
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["audit", "--json"], ["audit"], ["local", "status"]])
+def test_a_reader_that_leaves_early_is_no_defect(tmp_path: Path, words: list[str]) -> None:
+    """As `keyturn audit --json | head -1`, be the output longer than a pipe or one line."""
+    if words[0] == "audit":
+        made = [
+            report(tmp_path / f"{n}.csv", f"{n:012}", created="2026-07-01") for n in range(1, 101)
+        ]
+        words = [*words, "--report", *map(str, made)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            [*KEYTURN, *words],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_REGION": "eu-west-1"},
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.emulator
