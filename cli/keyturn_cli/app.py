@@ -227,12 +227,13 @@ def plan_command(
     Leaves with 1 when it would be rejected.
     """
     assert_together("--access-key-id", access_key_id, "--emergency", emergency)
+    found = stack.find(at.stack_name)
     request: dict[str, object] = {"force": force}
     if back_out:
         request["action"] = "BACK_OUT"
     if emergency:
         request |= {"mode": "EMERGENCY", "accessKeyId": start.exposed_key(user, access_key_id)}
-    made = plan.make(stack.find(at.stack_name), user, request)
+    made = plan.make(found, user, request)
     if as_json:
         output.print_json(plan.as_json(made))
     else:
@@ -299,6 +300,7 @@ def audit_command(
     assert_together("--fail-on-unknown", fail_on_unknown, "--fail-on", fail_on)
     wanted = audit.Wanted(html=html, csv=csv, directory=out, json=as_json)
     paths = [*(report or ()), *(more or ())]
+    assert_together("--at", made_at, "--report", paths)
     with audit.progress() as shown:
         task = shown.add_task("Auditing", total=audit.assert_readable(paths) or None)
         found = Unavailable("not asked for") if paths else _stack_if_any(at)
@@ -440,9 +442,11 @@ def offboard_command(
         bool, typer.Option("--delete-secret", help="Also delete the secret.")
     ] = False,
     recovery_days: Annotated[
-        int,
-        typer.Option(min=7, max=30, help="How long a deleted secret can be restored, in days."),
-    ] = 30,
+        int | None,
+        typer.Option(
+            min=7, max=30, help="How long a deleted secret can be restored, in days; else 30."
+        ),
+    ] = None,
     yes: Yes = False,
     at: Target,
 ) -> None:
@@ -451,10 +455,11 @@ def offboard_command(
     Keys stay as they are, and so does the secret unless asked. Refused while a rotation is in
     flight. Shows what it will do and asks.
     """
+    assert_together("--recovery-days", recovery_days, "--delete-secret", delete_secret)
     found = stack.find(at.stack_name)
     settings = found.settings()
     facts = onboard.look(user, found)
-    days = recovery_days if delete_secret else None
+    days = (recovery_days or onboard.RECOVERY_DAYS) if delete_secret else None
     changes = onboard.offboarding(facts, found, settings, delete_secret_after_days=days)
     if not changes:
         print(f"{user} is not in the care of the stack {found.name}; nothing was changed")
@@ -480,7 +485,9 @@ Export = Annotated[
 def local_up(
     *,
     export: Export = False,
-    region: Annotated[str, typer.Option(help="The Region that it plays.")] = "us-east-1",
+    region: Annotated[
+        str | None, typer.Option(help="The Region that it plays; else us-east-1.")
+    ] = None,
     deploy: Annotated[
         Path | None,
         typer.Option(

@@ -29,6 +29,8 @@ from keyturn_cli.stack import Stack
 
 Do = Callable[[], object]
 
+RECOVERY_DAYS = 30
+
 _NOT_THAT_KEY = frozenset(
     {"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"}
 )
@@ -333,7 +335,9 @@ def offboard(stack: Stack, settings: Settings, facts: Facts, days: int | None) -
         "detach": lambda: users.detach_user_policy(
             UserName=facts.user, PolicyArn=stack.outputs["ConsumerPolicyArn"]
         ),
-        "delete": lambda: secrets.delete_secret(SecretId=name, RecoveryWindowInDays=days or 30),
+        "delete": lambda: secrets.delete_secret(
+            SecretId=name, RecoveryWindowInDays=days or RECOVERY_DAYS
+        ),
         "mark": lambda: secrets.tag_resource(
             SecretId=name, Tags=[{"Key": Tag.OFFBOARDED.value, "Value": now}]
         ),
