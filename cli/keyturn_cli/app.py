@@ -465,7 +465,13 @@ def offboard_command(
         print(f"{user} is not in the care of the stack {found.name}; nothing was changed")
         return
     how = onboard.offboard(found, settings, facts, days)
-    onboard.carry_out(changes, how, notes=[], yes=yes)
+    onboard.carry_out(
+        changes,
+        how,
+        notes=[],
+        yes=yes,
+        look_again=lambda: onboard.assert_still_at_rest(found, settings, facts),
+    )
     print(f"{user} keeps its keys; Keyturn does not touch it any more")
 
 

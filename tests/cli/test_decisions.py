@@ -6,23 +6,27 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
-from keyturn.aws import iam
+from keyturn.aws import iam, secrets
 from keyturn.decision import Ask, Step, decide
+from keyturn.rotation import iso
 from keyturn.settings import Durations, Settings
 from keyturn.world import Key, Label, LastResult, SecretState, Tag
-from keyturn_cli import onboard, people, plan, start, status
+from keyturn_cli import app as wiring
+from keyturn_cli import aws, onboard, people, plan, start, status
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
 from keyturn_cli.people import Person
 from keyturn_cli.runs import Run, Visit
 from keyturn_cli.stack import Stack
-from tests.unit.worlds import K1, K2, NOW, POLICY, key, ours, secret, world
+from tests.unit.worlds import K1, K2, MARK, NOW, POLICY, key, ours, secret, world
 
 STACK = Stack("keyturn", {"SecretNamePrefix": "machine-user/", "ConsumerPolicyArn": "arn:policy"})
 SETTINGS = Settings(
@@ -258,10 +262,61 @@ def test_offboarding_undoes_only_what_is_there() -> None:
     assert undone(facts(secret=marked)) == []
     assert undone(facts(secret=secret(scheduled_for_deletion=True)), 7) == []
 
-    with pytest.raises(CliError, match="keyturn backout ci"):
-        undone(facts(secret=labelled(secret(), Label.CLAIM)))
+    claimed = labelled(secret(), Label.CLAIM)
+    with pytest.raises(CliError, match="undo it first: keyturn backout ci"):
+        undone(facts(tags=CARED_FOR, secret=claimed))
+    # A back-out of a user without the tag is refused.
+    with pytest.raises(CliError, match="first: keyturn onboard ci, then keyturn backout ci"):
+        undone(facts(secret=claimed))
     with pytest.raises(CliError, match="another stack manages"):
         undone(facts(tags={"keyturn:managed": "us-east-1"}))
+
+
+def test_nothing_is_taken_away_from_who_was_claimed_while_a_person_read_the_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
+    changes = onboard.offboarding(before, STACK, SETTINGS, delete_secret_after_days=None)
+    done: list[str] = []
+    how = {kind: partial(done.append, kind) for kind in ("untag", "detach", "mark")}
+    now = {"secret": labelled(secret(ours(K1)), Label.CLAIM)}
+    monkeypatch.setattr(secrets, "describe", lambda _: now["secret"])
+
+    def carried_out() -> list[str]:
+        onboard.carry_out(
+            changes, how, notes=[], yes=True,
+            look_again=lambda: onboard.assert_still_at_rest(STACK, SETTINGS, before),
+        )  # fmt: skip
+        return done
+
+    with pytest.raises(CliError, match="is in flight"):
+        carried_out()
+    assert done == []
+    now["secret"] = secret(ours(K1))
+    assert carried_out() == ["untag", "detach", "mark"]
+
+
+def test_the_command_looks_again_before_it_offboards(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
+    monkeypatch.setattr(wiring.stack, "find", lambda _: STACK)
+    monkeypatch.setattr(Stack, "settings", lambda _: SETTINGS)
+    monkeypatch.setattr(onboard, "look", lambda *_: before)
+    monkeypatch.setattr(secrets, "describe", lambda _: labelled(secret(ours(K1)), Label.CLAIM))
+    nothing = SimpleNamespace()
+    monkeypatch.setattr(aws, "iam", lambda: nothing)
+    monkeypatch.setattr(aws, "secretsmanager", lambda: nothing)
+    done = CliRunner().invoke(wiring.app, ["offboard", "ci", "--yes", "--region", "eu-west-1"])
+    assert done.exit_code == 2
+    assert "in flight" in done.stderr
+    assert "done: " not in done.stdout
+
+
+def test_the_mark_is_not_older_than_the_last_result() -> None:
+    """The result has AWS's clock, and one after the mark would undo it."""
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    state = secret(record={Tag.LAST_RESULT: f"ROTATED {iso(ahead)} {MARK}"})
+    assert iso(onboard._mark(facts(secret=state))) == iso(ahead)
+    assert onboard._mark(facts(secret=secret())) <= datetime.now(UTC)
 
 
 def test_who_comes_back_counts_again_before_it_may_be_touched() -> None:
