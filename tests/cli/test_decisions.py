@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from keyturn.aws import iam, secrets
 from keyturn.decision import Ask, Step, decide
+from keyturn.errors import AwsRefused
 from keyturn.rotation import iso
 from keyturn.settings import Durations, Settings
 from keyturn.world import Key, Label, LastResult, SecretState, Tag
@@ -177,6 +178,66 @@ def test_a_key_is_named_by_its_labels() -> None:
     assert [person.role(one) for one in person.keys] == ["way back, exposed", "current"]
 
 
+OFFBOARDED = {Tag.OFFBOARDED: "2026-01-01T00:00:00.000Z"}
+
+
+def test_who_was_offboarded_is_not_shown_unless_claimed_or_managed_again() -> None:
+    asked: list[str] = []
+
+    def is_managed(user: str) -> bool:
+        asked.append(user)
+        return user == "again"
+
+    claimed = {Label.CLAIM.value: "intent-" + "a" * 32}
+    found = [
+        status.Listed("ours", "arn", {}, None),
+        status.Listed("gone", "arn", {}, None, offboarded=True),
+        status.Listed("held", "arn", claimed, None, offboarded=True),
+        status.Listed("again", "arn", {}, None, offboarded=True),
+    ]
+    left_out = [one.user for one in found if status.passed_over(one, is_managed)]
+    assert left_out == ["gone"]
+    assert asked == ["gone", "again"]
+
+
+def test_who_may_not_ask_who_is_managed_again_is_shown_all_who_are_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not known is not the same as no."""
+
+    def denied(_: object) -> None:
+        raise AwsRefused("iam:GetUser: AccessDenied: no")
+
+    marked = status.Listed("ci", "arn", {}, None, offboarded=True)
+    monkeypatch.setattr(Stack, "settings", lambda _: SETTINGS)
+    monkeypatch.setattr(iam, "get_user", lambda _: None)
+    assert status.passed_over(marked, status._managed_again(STACK))
+    monkeypatch.setattr(iam, "get_user", denied)
+    assert not status.passed_over(marked, status._managed_again(STACK))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(Stack, "settings", denied)
+    assert not status.passed_over(marked, status._managed_again(STACK))
+    assert "so all who are marked offboarded are shown" in capsys.readouterr().err
+
+
+def test_the_status_of_one_who_is_marked_offboarded_says_how_to_undo_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marked = secret(ours(K1), record=OFFBOARDED)
+    monkeypatch.setattr(people, "look", lambda *_: Person("ci", NOW, (key(K1),), marked))
+    row = status.of_one(STACK, "ci")
+    assert status.summary(row, NOW)[-1] == (
+        "at rest; offboarded, so fleet runs pass it over: keyturn onboard ci takes it in again"
+    )
+    assert status.as_json(row)["offboarded"] is True
+
+
+def test_the_plan_of_one_who_is_marked_offboarded_says_so_whatever_the_step() -> None:
+    for one in (key(K1), key(K1, days_old=0.1)):
+        made = planned(one, secret(ours(K1), record=OFFBOARDED))
+        assert "keyturn onboard u takes the tag off" in made.notes[0]
+
+
 # --- onboard and offboard -------------------------------------------------------------------------
 
 
@@ -298,7 +359,7 @@ def test_nothing_is_taken_away_from_who_was_claimed_while_a_person_read_the_ques
 
 def test_the_command_looks_again_before_it_offboards(monkeypatch: pytest.MonkeyPatch) -> None:
     before = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
-    monkeypatch.setattr(wiring.stack, "find", lambda _: STACK)
+    monkeypatch.setattr("keyturn_cli.stack.find", lambda _: STACK)
     monkeypatch.setattr(Stack, "settings", lambda _: SETTINGS)
     monkeypatch.setattr(onboard, "look", lambda *_: before)
     monkeypatch.setattr(secrets, "describe", lambda _: labelled(secret(ours(K1)), Label.CLAIM))
