@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
-from keyturn.audit.model import Severity, Thresholds
+from keyturn.audit.model import Severity, Thresholds, Unavailable
 from keyturn.decision import Step
 from keyturn.identifiers import masked
 from keyturn_cli import (
@@ -55,7 +55,11 @@ Reason = Annotated[str, typer.Option(help="Why; it becomes part of the result.")
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
 Wait = Annotated[
     bool,
-    typer.Option("--wait/--no-wait", help="Wait until it was accepted or refused (seconds)."),
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait until it was accepted or refused: seconds, or minutes where another execution "
+        "has to be stopped first.",
+    ),
 ]
 Emergency = Annotated[
     bool,
@@ -223,12 +227,13 @@ def plan_command(
     Leaves with 1 when it would be rejected.
     """
     assert_together("--access-key-id", access_key_id, "--emergency", emergency)
+    found = stack.find(at.stack_name)
     request: dict[str, object] = {"force": force}
     if back_out:
         request["action"] = "BACK_OUT"
     if emergency:
         request |= {"mode": "EMERGENCY", "accessKeyId": start.exposed_key(user, access_key_id)}
-    made = plan.make(stack.find(at.stack_name), user, request)
+    made = plan.make(found, user, request)
     if as_json:
         output.print_json(plan.as_json(made))
     else:
@@ -290,15 +295,16 @@ def audit_command(
     """Audit the credentials of the account, or of downloaded reports of many accounts.
 
     The rules are those of docs/audit.md. Nothing is changed; without --report IAM is asked to make
-    a credential report. Without a stack in the account nobody counts as managed.
+    a credential report. Without the account's stack it is not known who is managed.
     """
     assert_together("--fail-on-unknown", fail_on_unknown, "--fail-on", fail_on)
     wanted = audit.Wanted(html=html, csv=csv, directory=out, json=as_json)
     paths = [*(report or ()), *(more or ())]
+    assert_together("--at", made_at, "--report", paths)
     with audit.progress() as shown:
         task = shown.add_task("Auditing", total=audit.assert_readable(paths) or None)
-        found = None if paths else _stack_if_any(at)
-        base = found.thresholds() if found else Thresholds()
+        found = Unavailable("not asked for") if paths else _stack_if_any(at)
+        base = found.thresholds() if isinstance(found, stack.Stack) else Thresholds()
         thresholds = Thresholds(
             max_key_age_days=max_key_age_days or base.max_key_age_days,
             unused_after_days=unused_after_days or base.unused_after_days,
@@ -307,7 +313,7 @@ def audit_command(
             moment = made_at.replace(tzinfo=UTC) if made_at else None
             sources = audit.of_files(paths, moment, advance=lambda size: shown.advance(task, size))
         else:
-            settings = found.settings() if found else None
+            settings = found.settings() if isinstance(found, stack.Stack) else found
             source = audit.of_account(
                 settings, say=lambda text: shown.update(task, description=text)
             )
@@ -321,12 +327,12 @@ def audit_command(
     return 1 if failing else 0
 
 
-def _stack_if_any(at: Target) -> stack.Stack | None:
+def _stack_if_any(at: Target) -> stack.Stack | Unavailable:
     try:
         return stack.find(at.stack_name)
     except stack.NoStack as none:
-        output.note(f"{none}. Without it nobody counts as managed")
-        return None
+        output.note(f"{none}. Without it, it is not known who is managed")
+        return Unavailable(str(none).partition("; ")[0])
 
 
 @app.command("credentials")
@@ -336,6 +342,14 @@ def credentials_command(
     interval: Annotated[
         float, typer.Option(help="SDKs look for another key so often, in seconds.")
     ] = 300.0,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The user's account, where users of several accounts have the same name: the "
+            "keys are then kept in keyturn/ID/USER.json.",
+        ),
+    ] = None,
     key_file: Annotated[
         Path | None,
         typer.Option(
@@ -428,9 +442,11 @@ def offboard_command(
         bool, typer.Option("--delete-secret", help="Also delete the secret.")
     ] = False,
     recovery_days: Annotated[
-        int,
-        typer.Option(min=7, max=30, help="How long a deleted secret can be restored, in days."),
-    ] = 30,
+        int | None,
+        typer.Option(
+            min=7, max=30, help="How long a deleted secret can be restored, in days; else 30."
+        ),
+    ] = None,
     yes: Yes = False,
     at: Target,
 ) -> None:
@@ -439,16 +455,23 @@ def offboard_command(
     Keys stay as they are, and so does the secret unless asked. Refused while a rotation is in
     flight. Shows what it will do and asks.
     """
+    assert_together("--recovery-days", recovery_days, "--delete-secret", delete_secret)
     found = stack.find(at.stack_name)
     settings = found.settings()
     facts = onboard.look(user, found)
-    days = recovery_days if delete_secret else None
+    days = (recovery_days or onboard.RECOVERY_DAYS) if delete_secret else None
     changes = onboard.offboarding(facts, found, settings, delete_secret_after_days=days)
     if not changes:
         print(f"{user} is not in the care of the stack {found.name}; nothing was changed")
         return
     how = onboard.offboard(found, settings, facts, days)
-    onboard.carry_out(changes, how, notes=[], yes=yes)
+    onboard.carry_out(
+        changes,
+        how,
+        notes=[],
+        yes=yes,
+        look_again=lambda: onboard.assert_still_at_rest(found, settings, facts),
+    )
     print(f"{user} keeps its keys; Keyturn does not touch it any more")
 
 
@@ -468,7 +491,9 @@ Export = Annotated[
 def local_up(
     *,
     export: Export = False,
-    region: Annotated[str, typer.Option(help="The Region that it plays.")] = "us-east-1",
+    region: Annotated[
+        str | None, typer.Option(help="The Region that it plays; else us-east-1.")
+    ] = None,
     deploy: Annotated[
         Path | None,
         typer.Option(

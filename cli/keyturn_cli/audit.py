@@ -98,11 +98,12 @@ class Wanted:
 # --- sources ------------------------------------------------------------------------------------
 
 
-def of_account(settings: Settings | None, *, say: Callable[[str], None]) -> AccountSource:
+def of_account(settings: Settings | Unavailable, *, say: Callable[[str], None]) -> AccountSource:
     """Return the source of the account that the credentials belong to.
 
     Args:
-        settings: the stack's; None when there is no stack here, so that nobody is managed.
+        settings: the stack's. No stack of this name here does not mean that nobody is managed: it
+            can have another name, or be in another Region.
         say: tells a person what is being waited for.
 
     Raises:
@@ -115,14 +116,14 @@ def of_account(settings: Settings | None, *, say: Callable[[str], None]) -> Acco
         lines=report.lines(),
         at=report.at,
         managed=_or_unavailable(lambda: _managed(settings)),
-        managed_path=settings.managed_user_path if settings else "/",
+        managed_path=settings.managed_user_path if isinstance(settings, Settings) else "/",
         password_policy=_or_unavailable(reports.password_policy),
     )
 
 
-def _managed(settings: Settings | None) -> Any:
-    if settings is None:
-        return {}
+def _managed(settings: Settings | Unavailable) -> Any:
+    if isinstance(settings, Unavailable):
+        return settings
     prefix = settings.secret_name_prefix
     return secret_facts(secrets.listed(prefix), prefix)
 

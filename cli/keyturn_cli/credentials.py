@@ -11,6 +11,9 @@ the present key once, on its standard input:
 
     keyturn credentials ci-deployer --first-key < present-key.json
 
+Where one machine has profiles for several accounts, users of the same name must not share a file:
+`--account 111122223333`, both here and in ~/.aws/config, gives each account files of its own.
+
 Botocore runs the process again 15 minutes before the Expiration that it printed, so this prints
 now + 15 minutes + `--interval`, and programs pick a new key up without a restart.
 
@@ -31,6 +34,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -48,6 +52,7 @@ SOON_SECONDS = 60.0
 """When to ask again after a look that failed, if the interval is not shorter."""
 
 PREFIX = "machine-user/"
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _USER_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_+=.@-]{1,64}")
 
 
@@ -76,10 +81,10 @@ def current(secret_name: str, keys: KeyFile, reader_profile: str | None) -> tupl
     return key, True
 
 
-def key_file(user: str) -> Path:
+def key_file(user: str, account: str | None = None) -> Path:
     """Return where a user's keys are kept unless told: below XDG_CACHE_HOME."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "keyturn" / f"{user}.json"
+    return Path(base).expanduser() / "keyturn" / (account or "") / f"{user}.json"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -103,15 +108,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _answer(given: argparse.Namespace) -> int:
-    keys = KeyFile(given.key_file or key_file(given.user))
+    path = given.key_file or key_file(given.user, given.account)
+    keys = KeyFile(path)
     try:
         if given.first_key:
-            keys.save(Key.from_json(sys.stdin.read()))
+            _keep_first(keys, Key.from_json(sys.stdin.read()), path)
             return 0
         name = given.secret_name or given.secret_name_prefix + given.user
         key, fresh = current(name, keys, given.reader_profile)
     except LockedOut as error:
-        print(f"{error}; {_hand_out(given.user)}", file=sys.stderr)
+        print(f"{error}; {_hand_out(given)}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
@@ -127,8 +133,28 @@ def _answer(given: argparse.Namespace) -> int:
     return 0
 
 
-def _hand_out(user: str) -> str:
-    return f"hand the present key out: keyturn credentials {user} --first-key < present-key.json"
+def _keep_first(keys: KeyFile, key: Key, path: Path) -> None:
+    """Keep a key, and say so when there was another: it may be that of another account's user."""
+    keys.save(key)
+    if keys.load()[1:]:
+        print(
+            f"{path} held another key, which stays in it as the second; if that one is of a user "
+            "of the same name in another account, give each account a file of its own with "
+            "--account ID or --key-file, in credential_process, too",
+            file=sys.stderr,
+        )
+
+
+def _hand_out(given: argparse.Namespace) -> str:
+    where = ""
+    if given.key_file:
+        where = f" --key-file {shlex.quote(str(given.key_file))}"
+    elif given.account:
+        where = f" --account {given.account}"
+    return (
+        f"hand the present key out: keyturn credentials {given.user}{where} --first-key "
+        "< present-key.json"
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -144,6 +170,7 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(prog="keyturn credentials", add_help=False, allow_abbrev=False)
     made.add_argument("user", type=_user)
     made.add_argument("--interval", type=_seconds, default=300.0)
+    made.add_argument("--account", type=_account)
     made.add_argument("--key-file", type=Path)
     made.add_argument("--reader-profile")
     made.add_argument("--first-key", action="store_true")
@@ -159,6 +186,12 @@ def _user(text: str) -> str:
     # It becomes part of a file's name.
     if not _USER_NAME.fullmatch(text):
         raise argparse.ArgumentTypeError("USER must be the name of an IAM user")
+    return text
+
+
+def _account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be the number of an AWS account, 12 digits")
     return text
 
 

@@ -8,10 +8,10 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
-    PartialCredentialsError,
     ProfileNotFound,
 )
 
+from keyturn.aws import calls
 from keyturn.errors import AwsThrottled, KeyturnError
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
@@ -19,6 +19,11 @@ _REFUSED = frozenset(
     {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"}
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+
+_SIGN_IN = (
+    "sign in again, or choose others with --profile (`aws sts get-caller-identity` says what is "
+    "wrong)"
+)
 
 
 class CliError(Exception):
@@ -60,6 +65,8 @@ def _client_error(error: ClientError) -> str:
 
 def _hinted(text: str) -> str:
     """Add what to do about the codes that every AWS service shares."""
+    if ": no usable credentials (" in text:
+        return f"{text}; {_SIGN_IN}"
     words = set(text.replace(":", " ").split())
     if words & _EXPIRED:
         return f"{text}; your credentials have expired: sign in again"
@@ -73,8 +80,10 @@ def _hinted(text: str) -> str:
 def _core_error(error: BotoCoreError) -> str:
     if isinstance(error, NoRegionError):
         return "no Region is set; name the stack's with --region or AWS_REGION"
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+    if isinstance(error, NoCredentialsError):
         return "no AWS credentials were found; set AWS_PROFILE or use --profile"
+    if isinstance(error, calls.NO_CREDENTIALS):
+        return f"no usable credentials ({type(error).__name__}); {_SIGN_IN}"
     if isinstance(error, ProfileNotFound):
         return f"{error}; `aws configure list-profiles` names those that there are"
     if isinstance(error, EndpointConnectionError):

@@ -23,6 +23,7 @@ from typing import Any
 
 from keyturn_cli.errors import CliError
 
+REGION = "us-east-1"
 READY_SECONDS = 180.0
 STOP_SECONDS = 20.0
 _NEEDED = ("ministack", "samcli", "localaws")
@@ -88,16 +89,23 @@ def _is_ours(pid: int) -> bool:
     return " -m localaws up" in shown and not shown.startswith("Z")
 
 
-def up(region: str, template: Path | None = None) -> Local:
+def up(region: str | None = None, template: Path | None = None) -> Local:
     """Start the emulator, and deploy a template to it; one that runs already is returned as it is.
 
     Raises:
-        CliError: it is not installed, or does not come up (its last words are quoted).
+        CliError: it is not installed, does not come up (its last words are quoted), or is up in
+            another Region already.
     """
     found = running()
     if found and template:
         raise CliError("the embedded AWS is up already; first: keyturn local down")
     if found:
+        plays = found.environment.get("AWS_REGION")
+        if region not in (None, plays):
+            raise CliError(
+                f"the embedded AWS is up already, in {plays}; first: keyturn local down "
+                "(everything in it is gone then)"
+            )
         return found
     if template and not template.is_file():
         raise CliError(f"{template} does not exist; name the repository's template.yaml")
@@ -114,7 +122,7 @@ def up(region: str, template: Path | None = None) -> Local:
         process = subprocess.Popen(  # noqa: S603 - this interpreter
             [
                 *(sys.executable, "-m", "localaws", "up"),
-                *("--region", region, "--log-dir", str(directory)),
+                *("--region", region or REGION, "--log-dir", str(directory)),
                 *(("--deploy", str(template.resolve())) if template else ()),
             ],
             cwd=_home(),

@@ -17,17 +17,19 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from keyturn import snapshot
-from keyturn.aws import iam
+from keyturn.aws import iam, secrets
 from keyturn.aws.calls import error_code
 from keyturn.identifiers import masked
 from keyturn.rotation import iso
 from keyturn.settings import Settings
 from keyturn.world import Key, Label, SecretState, Tag
-from keyturn_cli import aws, output
+from keyturn_cli import aws, machine_key, output
 from keyturn_cli.errors import CliError
 from keyturn_cli.stack import Stack
 
 Do = Callable[[], object]
+
+RECOVERY_DAYS = 30
 
 _NOT_THAT_KEY = frozenset(
     {"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"}
@@ -96,7 +98,7 @@ def onboarding(facts: Facts, stack: Stack, settings: Settings, given: Given | No
         changes.append(
             Change("attach", f"attach the consumer policy: {facts.user} may read its own secret")
         )
-    if facts.secret and facts.secret.offboarded:
+    if facts.secret and Tag.OFFBOARDED in facts.secret.tags:
         words = f"take the tag {Tag.OFFBOARDED} off {name}: fleet runs and audits count it again"
         changes.append(Change("unmark", words))
     tag, value = settings.managed_tag_key, settings.managed_tag_value
@@ -175,16 +177,12 @@ def offboarding(
         CliError: somebody works on the user, or another stack does.
     """
     name = stack.secret_name(facts.user)
-    if facts.secret and facts.secret.version(Label.CLAIM):
-        raise CliError(
-            f"a rotation of {facts.user} is in flight (or died undecided); let it end, or undo it "
-            f"first: keyturn backout {facts.user}"
-        )
-    changes = []
     tag, value = settings.managed_tag_key, settings.managed_tag_value
     tagged = facts.tags.get(tag)
     if tagged not in (None, value):
         raise CliError(f"{facts.user} is tagged {tag}={tagged}: another stack manages it")
+    _assert_at_rest(facts.user, facts.secret, managed=tagged is not None)
+    changes = []
     if tagged:
         changes.append(
             Change("untag", f"remove the tag {tag}: this stack cannot touch it any more")
@@ -201,6 +199,18 @@ def offboarding(
         words = f"tag the secret {name} {Tag.OFFBOARDED}: fleet runs and audits pass it over"
         changes.append(Change("mark", words))
     return changes
+
+
+def _assert_at_rest(user: str, secret: SecretState | None, *, managed: bool) -> None:
+    if secret is None or not secret.version(Label.CLAIM):
+        return
+    how = f"keyturn backout {user}"
+    if not managed:  # a back-out of such a user is refused
+        how = f"keyturn onboard {user}, then {how}"
+    raise CliError(
+        f"a rotation of {user} is in flight (or died undecided); let it end, or undo it first: "
+        f"{how}"
+    )
 
 
 # --- looking and doing ---------------------------------------------------------------------------
@@ -240,20 +250,22 @@ def read_given(facts: Facts, access_key_id: str | None) -> Given:
     Raises:
         CliError: it is not clear whose it is, or nothing was given.
     """
-    if sys.stdin.isatty():
-        text = getpass.getpass(f"Present secret access key of {facts.user} (not shown): ").strip()
-    else:
-        text = sys.stdin.read().strip()
+    text = _typed(facts.user) if sys.stdin.isatty() else sys.stdin.read().strip()
     if text.startswith("{"):
         try:
-            value = json.loads(text)
-            access_key_id, text = str(value["AccessKeyId"]), str(value["SecretAccessKey"])
-        except (ValueError, KeyError, TypeError):
+            key = machine_key.Key.from_json(text)
+        except ValueError:
             raise CliError(
                 "standard input holds no JSON object with AccessKeyId and SecretAccessKey"
             ) from None
+        if access_key_id not in (None, key.access_key_id):
+            raise CliError(
+                "standard input holds another key than --access-key-id names "
+                f"({masked(access_key_id)}); leave the option out, or give that key"
+            )
+        access_key_id, text = key.access_key_id, key.secret_access_key
     if not text:
-        raise CliError("no secret access key was given on standard input")
+        raise CliError("no secret access key was given")
     active = [key.id for key in facts.keys if key.active]
     if access_key_id is None and len(active) != 1:
         raise CliError(
@@ -261,6 +273,13 @@ def read_given(facts: Facts, access_key_id: str | None) -> Given:
             f"--access-key-id (keyturn status {facts.user} --json shows the whole ids)"
         )
     return Given(access_key_id or active[0], SecretStr(text))
+
+
+def _typed(user: str) -> str:
+    try:
+        return getpass.getpass(f"Present secret access key of {user} (not shown): ").strip()
+    except EOFError:  # Ctrl-D
+        return ""
 
 
 def assert_is_users(facts: Facts, given: Given) -> None:
@@ -286,7 +305,7 @@ def assert_is_users(facts: Facts, given: Given) -> None:
 def onboard(stack: Stack, settings: Settings, facts: Facts, given: Given | None) -> dict[str, Do]:
     """Return how each kind of change is made."""
     name = stack.secret_name(facts.user)
-    secrets, users = aws.secretsmanager(), aws.iam()
+    manager, users = aws.secretsmanager(), aws.iam()
     value = (
         json.dumps(
             {
@@ -298,16 +317,16 @@ def onboard(stack: Stack, settings: Settings, facts: Facts, given: Given | None)
         else ""
     )
     return {
-        "create": lambda: secrets.create_secret(
+        "create": lambda: manager.create_secret(
             Name=name,
             Description="Access key of an IAM machine user, rotated by Keyturn",
             Tags=[{"Key": "keyturn:user-name", "Value": facts.user}],
         ),
-        "store": lambda: secrets.put_secret_value(SecretId=name, SecretString=value),
+        "store": lambda: manager.put_secret_value(SecretId=name, SecretString=value),
         "attach": lambda: users.attach_user_policy(
             UserName=facts.user, PolicyArn=stack.outputs["ConsumerPolicyArn"]
         ),
-        "unmark": lambda: secrets.untag_resource(SecretId=name, TagKeys=[Tag.OFFBOARDED.value]),
+        "unmark": lambda: manager.untag_resource(SecretId=name, TagKeys=[Tag.OFFBOARDED.value]),
         "tag": lambda: users.tag_user(
             UserName=facts.user,
             Tags=[{"Key": settings.managed_tag_key, "Value": settings.managed_tag_value}],
@@ -315,32 +334,62 @@ def onboard(stack: Stack, settings: Settings, facts: Facts, given: Given | None)
     }
 
 
+def assert_still_at_rest(stack: Stack, settings: Settings, facts: Facts) -> None:
+    """Return when nobody has claimed the user since the facts were read; call it before a change.
+
+    Raises:
+        CliError: a fleet run or an event has begun a rotation meanwhile.
+    """
+    found = secrets.describe(stack.secret_name(facts.user))
+    _assert_at_rest(facts.user, found, managed=settings.managed_tag_key in facts.tags)
+
+
 def offboard(stack: Stack, settings: Settings, facts: Facts, days: int | None) -> dict[str, Do]:
     """Return how each kind of change is made."""
-    users, secrets = aws.iam(), aws.secretsmanager()
-    name, now = stack.secret_name(facts.user), iso(datetime.now(UTC))
+    users, manager = aws.iam(), aws.secretsmanager()
+    name = stack.secret_name(facts.user)
     return {
         "untag": lambda: users.untag_user(UserName=facts.user, TagKeys=[settings.managed_tag_key]),
         "detach": lambda: users.detach_user_policy(
             UserName=facts.user, PolicyArn=stack.outputs["ConsumerPolicyArn"]
         ),
-        "delete": lambda: secrets.delete_secret(SecretId=name, RecoveryWindowInDays=days or 30),
-        "mark": lambda: secrets.tag_resource(
-            SecretId=name, Tags=[{"Key": Tag.OFFBOARDED.value, "Value": now}]
+        "delete": lambda: manager.delete_secret(
+            SecretId=name, RecoveryWindowInDays=days or RECOVERY_DAYS
+        ),
+        "mark": lambda: manager.tag_resource(
+            SecretId=name, Tags=[{"Key": Tag.OFFBOARDED.value, "Value": iso(_mark(facts))}]
         ),
     }
 
 
-def carry_out(changes: list[Change], how: Mapping[str, Do], *, notes: list[str], yes: bool) -> None:
-    """Show what is going to be done, ask, and do it in order.
+def _mark(facts: Facts) -> datetime:
+    """Return now, or the last result's time if that is later by AWS's clock: it would undo it."""
+    last = facts.secret.last_result if facts.secret else None
+    now = datetime.now(UTC)
+    return max(now, last.at) if last else now
 
-    An error in the middle leaves the rest undone; the command can be repeated.
+
+def carry_out(
+    changes: list[Change],
+    how: Mapping[str, Do],
+    *,
+    notes: list[str],
+    yes: bool,
+    look_again: Do | None = None,
+) -> None:
+    """Show what is going to be done, ask, look again, and do it in order.
+
+    A person may take long over the question; `look_again` raises when the facts have changed so
+    that nothing may be done. An error in the middle leaves the rest undone; the command can be
+    repeated.
     """
     for note in notes:
         print(f"note: {note}")
     for change in changes:
         print(f"  - {change.words}")
     output.confirm("Do this?", yes=yes)
+    if look_again is not None:
+        look_again()
     for change in changes:
         how[change.kind]()
         print(f"done: {change.words.partition(': ')[0]}", flush=True)

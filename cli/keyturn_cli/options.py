@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -85,6 +86,7 @@ def _with(
     def run(**given: Any) -> None:
         debug = given.pop("debug")
         status = _run(inner, given, debug=debug)
+        sys.stdout.flush()  # while Click can still handle a reader that has left
         if status:
             raise typer.Exit(status)
 
@@ -105,7 +107,7 @@ def _run(inner: Callable[..., int | None], given: dict[str, Any], *, debug: bool
     except KeyboardInterrupt:
         note("left")
         return INTERRUPTED
-    except (typer.Exit, typer.Abort):
+    except (typer.Exit, typer.Abort, BrokenPipeError):  # the last: whoever read has left, as head
         raise
     # Blind on purpose: a person gets one line, and --debug shows the rest.
     except Exception as error:  # noqa: BLE001

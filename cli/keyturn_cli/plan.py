@@ -21,7 +21,7 @@ from keyturn.identifiers import masked, masked_in
 from keyturn.policy import settle
 from keyturn.request import RotateRequest, parse_rotate_request
 from keyturn.rotation import Policy
-from keyturn.world import World
+from keyturn.world import Tag, World
 from keyturn_cli import output
 from keyturn_cli.stack import Stack
 from keyturn_cli.words import span, used
@@ -128,9 +128,14 @@ def outlook(world: World, decision: Decision, policy: Policy, *, missing_alarms:
 
 
 def _notes(world: World, decision: Decision, policy: Policy) -> list[str]:
-    if decision.step in (Step.REJECT, Step.SKIP):
-        return []
     notes = []
+    if world.secret and world.secret.offboarded:
+        notes.append(
+            f"the secret is tagged {Tag.OFFBOARDED}, so fleet runs and audits pass the user over: "
+            f"keyturn onboard {world.user_name} takes the tag off"
+        )
+    if decision.step in (Step.REJECT, Step.SKIP):
+        return notes
     if decision.room_key_id:
         notes.append(f"the key {masked(decision.room_key_id)} is deleted to make room")
     if decision.old_key_id and decision.step is Step.ISSUE and not decision.old_version_id:

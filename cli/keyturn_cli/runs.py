@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from keyturn.aws import calls
 from keyturn.identifiers import masked_in
 from keyturn_cli import aws
 from keyturn_cli.words import WAITS
@@ -204,10 +205,20 @@ def _answered(run: Run, output: dict[str, Any]) -> Run:
 def fetch(run: Run) -> Run:
     """Return the run as it stands now: one DescribeExecution, and the events that are new.
 
-    The history is asked for first: an execution that has ended then has its whole path.
+    It is described first: an execution that has ended then has its whole path.
+
+    Raises:
+        AwsThrottled: AWS is out of reach; looking again later may help.
+        AwsRefused: it will not.
     """
-    found = aws.stepfunctions().describe_execution(executionArn=run.arn)
-    return run.told(_new_events(run)).described(found)
+    found = _described(run.arn)
+    with calls.translated("states:GetExecutionHistory"):
+        return run.told(_new_events(run)).described(found)
+
+
+def _described(arn: str) -> Mapping[str, Any]:
+    with calls.translated("states:DescribeExecution"):
+        return aws.stepfunctions().describe_execution(executionArn=arn)
 
 
 def _new_events(run: Run) -> Sequence[Mapping[str, Any]]:
@@ -232,8 +243,9 @@ def _new_events(run: Run) -> Sequence[Mapping[str, Any]]:
 
 def glance(arn: str) -> Run:
     """Return a run by its latest events alone: enough to tell what it waits for."""
-    found = aws.stepfunctions().describe_execution(executionArn=arn)
-    events: Any = aws.stepfunctions().get_execution_history(
-        executionArn=arn, reverseOrder=True, includeExecutionData=True, maxResults=30
-    )["events"]
+    found = _described(arn)
+    with calls.translated("states:GetExecutionHistory"):
+        events: Any = aws.stepfunctions().get_execution_history(
+            executionArn=arn, reverseOrder=True, includeExecutionData=True, maxResults=30
+        )["events"]
     return Run(arn).told(events[::-1]).described(found)

@@ -36,8 +36,13 @@ class Stack:
         return self.prefix + user
 
     def environment(self) -> Mapping[str, str]:
-        """Return the variables that the stack's functions work with."""
-        found = aws.functions().get_function_configuration(FunctionName=f"{self.name}-CheckRequest")
+        """Return the variables that the stack's functions work with.
+
+        Functions begin with what the state machine begins with: the stack's name, or the
+        InstallationName where StackSets have named the stack.
+        """
+        begins = self.rotate_arn.rsplit(":", 1)[1].removesuffix("-RotateKey")
+        found = aws.functions().get_function_configuration(FunctionName=f"{begins}-CheckRequest")
         return found.get("Environment", {}).get("Variables", {})
 
     def settings(self) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from keyturn.aws import iam
@@ -11,8 +12,27 @@ from keyturn_cli import aws, output, people, runs, watch
 from keyturn_cli.errors import CliError
 from keyturn_cli.runs import Run
 from keyturn_cli.stack import Stack
+from keyturn_cli.words import STATES, WAITS, left
 
-_CHECKING = frozenset({"Check Request", "What To Do?", "Issue New Key", "Take Over"})
+# Until Issue New Key or Take Over has succeeded, an execution can still end with a refusal.
+_UNDECIDED = frozenset(
+    {
+        "Check Request",
+        "Stop Claimant",
+        "Wait Out The Claimant",
+        "Could Not Begin",
+        "Issue New Key",
+        "Take Over",
+        "Wait To Take Over Again",
+        "Could Not Take Over",
+        "Reject Under Claim",
+        "Claim Was Lost",
+        "Announce Outcome",
+        "Tell People",
+    }
+)
+# Those of them that can take minutes.
+_SLOW = frozenset({"Stop Claimant", "Wait Out The Claimant", "Wait To Take Over Again"})
 
 
 def execute(stack: Stack, request: dict[str, Any]) -> Run:
@@ -47,17 +67,19 @@ def exposed_key(user: str, key_id: str | None) -> str:
 def report_beginning(run: Run, prefix: str, *, as_json: bool) -> int:
     """Wait until a start has been accepted or refused; return the exit status.
 
-    What takes hours then goes on by itself; a refusal comes within seconds, and is worth them.
+    What takes hours then goes on by itself. A refusal comes within seconds, and within minutes
+    where another execution has to be stopped first.
     """
     if not as_json:
         print(f"started {run.arn}", flush=True)
     try:
-        seen = watch.follow(
-            lambda so_far: watch.Seen(runs.fetch(so_far), watch.clock()),
-            run,
-            watch.Quiet(),
-            until=lambda found: not found.running or _is_under_way(found),
-        )
+        with watch.left_alone(run):
+            seen = watch.follow(
+                lambda so_far: watch.Seen(runs.fetch(so_far), watch.clock()),
+                run,
+                Beginning(),
+                until=lambda found: not found.running or _is_under_way(found),
+            )
     except KeyboardInterrupt:
         output.note(f"left; the execution goes on. See it: keyturn watch {run.arn}")
         return 130
@@ -71,8 +93,29 @@ def report_beginning(run: Run, prefix: str, *, as_json: bool) -> int:
     return 0 if now.running or now.status == "SUCCEEDED" else 1
 
 
+class Beginning:
+    """Tells on standard error what a start waits for, when that is more than a moment."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def show(self, seen: watch.Seen) -> None:
+        """Say it once for each state that takes long."""
+        here = seen.run.here
+        if here is None or not seen.run.running or here.state not in _SLOW - self._told:
+            return
+        self._told.add(here.state)
+        what = WAITS.get(here.state) or STATES[here.state]
+        until = seen.run.next_look_at
+        output.note(f"{here.state}: {what}{f'; goes on {left(until, seen.now)}' if until else ''}")
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; shorter at first, because most starts are accepted or refused within seconds."""
+        time.sleep(1.0 if seconds < watch.LOOK_MAX_SECONDS else seconds)
+
+
 def _is_under_way(run: Run) -> bool:
-    return run.here is not None and run.here.state not in _CHECKING
+    return run.here is not None and run.here.state not in _UNDECIDED
 
 
 def find_run(stack: Stack, subject: str) -> Run:

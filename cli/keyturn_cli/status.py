@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +12,13 @@ from botocore.exceptions import ClientError
 from rich.progress import Progress
 from rich.table import Table
 
+from keyturn import snapshot
 from keyturn.aws import calls, iam, secrets
-from keyturn.errors import AwsRefused, AwsThrottled
+from keyturn.errors import AwsRefused, AwsThrottled, KeyturnError
 from keyturn.identifiers import key_of_version, masked
-from keyturn.snapshot import read_intent
 from keyturn.world import Key, Label, LastResult, SecretState
 from keyturn_cli import aws, output, people, runs
+from keyturn_cli.errors import explain
 from keyturn_cli.runs import Run
 from keyturn_cli.stack import Stack
 from keyturn_cli.words import ago, days
@@ -34,6 +35,7 @@ class Listed:
     arn: str
     labels: dict[str, str]
     last: LastResult | None
+    offboarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,49 @@ class Row:
     in_flight: bool = False
     run: Run | None = None
     trouble: str = ""
+    offboarded: bool = False
 
 
 def listed(stack: Stack) -> list[Listed]:
-    """Return the secrets under the prefix, by user; not of who was offboarded or is deleted."""
+    """Return the secrets under the prefix, by user; not those that are deleted."""
     found = [
         Listed(
             user=secret.name.removeprefix(stack.prefix),
             arn=secret.arn,
             labels=dict(secret.labels),
             last=secret.last_result,
+            offboarded=secret.offboarded,
         )
         for secret in secrets.listed(stack.prefix)
-        if not (secret.scheduled_for_deletion or secret.offboarded)
+        if not secret.scheduled_for_deletion
     ]
     return sorted(found, key=lambda secret: secret.user)
+
+
+def passed_over(one: Listed, is_managed: Callable[[str], bool]) -> bool:
+    """Whether a user was offboarded, and is neither claimed nor managed again all the same.
+
+    `is_managed` is asked about marked secrets only: it takes a call for each.
+    """
+    return one.offboarded and Label.CLAIM not in one.labels and not is_managed(one.user)
+
+
+def _managed_again(stack: Stack) -> Callable[[str], bool]:
+    """Return what tells whether the stack may touch a user; what is not known counts as yes."""
+    try:
+        settings = stack.settings()
+    except (ClientError, KeyturnError) as error:
+        output.note(f"{explain(error)}; so all who are marked offboarded are shown")
+        return lambda _: True
+
+    def is_managed(user: str) -> bool:
+        try:
+            found = iam.get_user(user)
+        except (AwsRefused, AwsThrottled):
+            return True
+        return found is not None and snapshot.is_managed(found, settings)
+
+    return is_managed
 
 
 def row(secret: Listed) -> Row:
@@ -72,6 +102,7 @@ def row(secret: Listed) -> Row:
         current_key=key_of_version(current) if current else None,
         last=secret.last,
         in_flight=Label.CLAIM in secret.labels,
+        offboarded=secret.offboarded,
     )
     try:
         keys = iam.list_keys(secret.user).keys
@@ -85,7 +116,7 @@ def row(secret: Listed) -> Row:
 
 
 def _run_of(secret: Listed) -> Run | None:
-    intent = read_intent(secret.arn, secret.labels[Label.CLAIM])
+    intent = snapshot.read_intent(secret.arn, secret.labels[Label.CLAIM])
     return runs.glance(intent.execution_arn) if intent else None
 
 
@@ -102,6 +133,7 @@ def of_one(stack: Stack, user: str) -> Row:
         in_flight=bool(secret and secret.version(Label.CLAIM)),
         run=runs.glance(arn) if arn else None,
         trouble=_no_secret(secret),
+        offboarded=bool(secret and secret.offboarded),
     )
 
 
@@ -114,13 +146,20 @@ def _no_secret(secret: SecretState | None) -> str:
 def of_all(stack: Stack) -> list[Row]:
     """Return all rows by name, with progress on a terminal."""
     found = listed(stack)
+    marked = any(one.offboarded for one in found)
+    is_managed = _managed_again(stack) if marked else lambda _: True
+
+    def look(one: Listed) -> Row | None:
+        return None if passed_over(one, is_managed) else row(one)
+
     for client in (calls.iam, calls.secretsmanager, aws.stepfunctions):
         client()  # made before the threads, because a session is not theirs to share
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return list(_counted(pool.map(row, found), len(found)))
+        rows = _counted(pool.map(look, found), len(found))
+        return [one for one in rows if one is not None]
 
 
-def _counted(rows: Iterable[Row], total: int) -> Iterator[Row]:
+def _counted(rows: Iterable[Row | None], total: int) -> Iterator[Row | None]:
     console = output.to_people()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Looking at the users", total=total)
@@ -143,8 +182,14 @@ def summary(one: Row, now: datetime) -> tuple[str, str, str, str, str]:
         keys or ("?" if one.trouble and not one.keys else "no key"),
         f"{ago(use.at, now)} ({use.service})" if use else "never",
         last,
-        one.trouble or _going_on(one),
+        (one.trouble or _going_on(one)) + _offboarded(one),
     )
+
+
+def _offboarded(one: Row) -> str:
+    if not one.offboarded:
+        return ""
+    return f"; offboarded, so fleet runs pass it over: keyturn onboard {one.user} takes it in again"
 
 
 def _going_on(one: Row) -> str:
@@ -175,6 +220,7 @@ def as_json(one: Row) -> dict[str, Any]:
         "waitsFor": (run.waits_for or None) if run else None,
         "nextLookAt": run.next_look_at if run else None,
         "trouble": one.trouble or None,
+        "offboarded": one.offboarded,
     }
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keyturn.aws import iam, secrets
-from keyturn.errors import AwsRefused, AwsThrottled
+from keyturn.errors import AwsRefused, AwsThrottled, KeyturnError
 from keyturn.identifiers import is_intent, key_of_version, masked
 from keyturn.world import Key
 from keyturn_cli import output, runs
@@ -236,7 +236,8 @@ def follow(
     look_once: Callable[[Run], Seen], run: Run, screen: Screen, *, until: Callable[[Run], bool]
 ) -> Seen:
     """Look again and again until a run is as wanted: every 2 seconds, growing to 15, and from 2
-    again after every change. AWS being out of reach for a while is waited out.
+    again after every change. AWS being out of reach for a while is waited out; missing or expired
+    credentials are not.
     """
     pause, before, misses = LOOK_MIN_SECONDS, None, 0
     while True:
@@ -256,17 +257,6 @@ def follow(
         pause = LOOK_MIN_SECONDS if moved else min(pause * _GROWTH, LOOK_MAX_SECONDS)
         before = seen
         screen.wait(pause)
-
-
-class Quiet:
-    """Shows nothing: for who only wants to know when."""
-
-    def show(self, seen: Seen) -> None:
-        """Show nothing."""
-
-    def wait(self, seconds: float) -> None:
-        """Sleep; shorter, because a start is accepted or refused within seconds."""
-        time.sleep(min(seconds, 1.0))
 
 
 class Lines:
@@ -370,10 +360,20 @@ def screen(*, json: bool = False) -> Iterator[Screen]:
             yield Panel(live)
 
 
+@contextmanager
+def left_alone(run: Run) -> Iterator[None]:
+    """Say that an execution goes on when looking at it fails."""
+    try:
+        yield
+    except KeyturnError:
+        output.note(f"the execution goes on. See it again: keyturn watch {run.arn}")
+        raise
+
+
 def to_the_end(run: Run, prefix: str, *, json: bool = False) -> int:
     """Follow an execution to its end; return 0 when it succeeded, 1 when not, 130 on Ctrl-C."""
     try:
-        with screen(json=json) as shown:
+        with left_alone(run), screen(json=json) as shown:
             seen = follow(
                 lambda so_far: look(so_far, prefix),
                 run,

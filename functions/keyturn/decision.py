@@ -126,8 +126,8 @@ def _subject_problem(world: World) -> Decision | None:
         return _reject(f"the IAM user {name} does not exist in this account; check the name")
     if not world.managed:
         return _reject(
-            f"the IAM user {name} is not managed by this stack; tag the user with the stack's "
-            "managed tag, and see that its path is below ManagedUserPath"
+            f"the IAM user {name} is not managed by this stack; `keyturn onboard {name}`, or tag "
+            "the user with the stack's managed tag, and see that its path is below ManagedUserPath"
         )
     if "," in name:
         return _reject(

@@ -210,8 +210,20 @@ class SecretState:
 
     @property
     def offboarded(self) -> bool:
-        """Whether the user was taken out of Keyturn's care and the secret was kept."""
-        return Tag.OFFBOARDED in self.tags
+        """Whether the user was taken out of Keyturn's care and the secret was kept.
+
+        Nobody is offboarded while a rotation is in flight, so a result after the mark is that of a
+        user whom somebody has tagged as managed again. A time that cannot be read undoes no mark.
+        """
+        text, last = self.tags.get(Tag.OFFBOARDED), self.last_result
+        if text is None:
+            return False
+        marked = moment(text)
+        if marked is None or last is None:
+            return True
+        if len(text) <= len("2026-01-01"):  # a day, which counts to its end
+            return last.at.date() <= marked.date()
+        return last.at <= marked
 
     @property
     def deactivated_key(self) -> str | None:

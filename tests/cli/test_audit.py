@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from keyturn_cli.app import app
-from tests.cli.support import run
+from tests.cli.support import KEYTURN, run
 from tests.support import Stack
 
 COLUMNS = (
@@ -149,7 +151,9 @@ def test_a_report_by_itself_does_not_tell_who_is_managed(tmp_path: Path) -> None
     }
     (two,) = (found for found in printed["findings"] if found["rule"] == "two-active-keys")
     assert (two["status"], two["user"]) == ("UNKNOWN", None)
-    assert two["next"] == "Audit the account itself, with secretsmanager:ListSecrets allowed."
+    assert two["next"] == (
+        "Audit the account itself, where its stack is, with secretsmanager:ListSecrets allowed."
+    )
 
 
 def test_thresholds_can_be_given(tmp_path: Path) -> None:
@@ -222,6 +226,29 @@ def test_files_that_cannot_be_read_or_written_are_named_in_one_line(tmp_path: Pa
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [["audit", "--json"], ["audit"], ["local", "status"]])
+def test_a_reader_that_leaves_early_is_no_defect(tmp_path: Path, words: list[str]) -> None:
+    """As `keyturn audit --json | head -1`, be the output longer than a pipe or one line."""
+    if words[0] == "audit":
+        made = [
+            report(tmp_path / f"{n}.csv", f"{n:012}", created="2026-07-01") for n in range(1, 101)
+        ]
+        words = [*words, "--report", *map(str, made)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            [*KEYTURN, *words],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_REGION": "eu-west-1"},
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 @pytest.mark.emulator
 @pytest.mark.xdist_group("cli")
 def test_the_account_is_audited_with_the_stacks_settings(stack: Stack) -> None:
@@ -239,9 +266,20 @@ def test_the_account_is_audited_with_the_stacks_settings(stack: Stack) -> None:
 
 @pytest.mark.emulator
 @pytest.mark.xdist_group("cli")
-def test_an_account_without_a_stack_is_audited_too_and_nobody_is_managed(stack: Stack) -> None:
+def test_without_its_stack_an_account_is_audited_and_who_is_managed_is_not_known(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """A wrong name or Region is no reason to state that nobody is managed."""
     stack.user()
-    done = run(stack, "audit", "--stack-name", "none")
+    done = run(stack, "audit", "--stack-name", "none", "--out", str(tmp_path))
     assert done.returncode == 0
     assert "there is no stack none in us-east-1" in done.stderr
-    assert "; 0 managed by Keyturn" in done.stdout
+    assert "how many are managed by Keyturn is not known" in done.stdout
+    printed = json.loads((tmp_path / "report.json").read_text())
+    (unknown,) = (
+        f for f in printed["findings"] if f["rule"] == "two-active-keys" and not f["user"]
+    )
+    assert unknown["status"] == "UNKNOWN"
+    assert unknown["detail"].endswith(
+        "managed users are not known: there is no stack none in us-east-1"
+    )

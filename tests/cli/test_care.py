@@ -56,10 +56,18 @@ def test_a_user_is_onboarded_with_its_present_key_and_offboarded_again(stack: St
     assert "nothing was changed" in twice.stdout
     assert user.name not in run(stack, "status").stdout
 
+    stack.iam.tag_user(
+        UserName=user.name, Tags=[{"Key": "keyturn:managed", "Value": "test"}]
+    )  # as a template of somebody's would
+    said = run(stack, "status").stdout
+    assert f"keyturn onboard {user.name} takes it in again" in said
+
     back = run(stack, "onboard", user.name, "--yes")
     assert (back.returncode, back.stderr) == (0, "")
     assert tags(stack, user) == {"keyturn:managed": "test"}
-    assert user.name in run(stack, "status").stdout
+    said = run(stack, "status").stdout
+    assert user.name in said
+    assert f"keyturn onboard {user.name}" not in said
 
 
 def test_somebody_elses_key_is_refused_and_nothing_is_changed(stack: Stack) -> None:

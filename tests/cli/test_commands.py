@@ -106,7 +106,12 @@ def test_leaving_a_watch_stops_nothing(stack: Stack) -> None:
     assert watching.returncode == 130
     assert f"the execution goes on. See it again: keyturn watch {arn}" in said
     assert stack.machines.describe_execution(executionArn=arn)["status"] == "RUNNING"
-    assert run(stack, "backout", user.name, "--watch").returncode == 0
+
+    begun = run(stack, "backout", user.name)
+    assert begun.returncode == 0
+    assert "keyturn: Wait Out The Claimant: no call of the execution" in begun.stderr
+    assert f"Follow it: keyturn watch {user.name}" in begun.stdout
+    assert run(stack, "watch", user.name).returncode == 0
 
 
 def test_a_user_whom_nothing_has_worked_on_yet_cannot_be_watched(stack: Stack) -> None:

@@ -129,6 +129,42 @@ def test_what_is_no_key_is_not_kept(tmp_path: Path, given: str) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+def example(number: int) -> dict[str, str]:
+    return {
+        "AccessKeyId": f"AKIAIOSFODNN7EXAMPL{number}",
+        "SecretAccessKey": f"not-a-secret-{number}",
+    }
+
+
+def test_users_of_the_same_name_in_two_accounts_can_have_a_file_each(tmp_path: Path) -> None:
+    accounts = {"111122223333": example(1), "444455556666": example(2)}
+    for account, key in accounts.items():
+        done = call(tmp_path, "ci", "--account", account, "--first-key", given=json.dumps(key))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    offline = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    for account, key in accounts.items():
+        served = call(tmp_path, "ci", "--account", account, **offline)
+        assert json.loads(served.stdout)["AccessKeyId"] == key["AccessKeyId"]
+        assert (tmp_path / "cache" / "keyturn" / account / "ci.json").is_file()
+    lost = call(tmp_path, "ci", "--account", "999988887777", **offline)
+    assert (lost.returncode, lost.stdout) == (1, "")
+    assert "keyturn credentials ci --account 999988887777 --first-key <" in lost.stderr
+
+
+def test_a_first_key_that_meets_another_one_says_so(tmp_path: Path) -> None:
+    """It may be that of another account's user, whom this profile would then act as."""
+    for number, said in ((1, ""), (1, ""), (2, "--account ID")):
+        done = call(tmp_path, "ci", "--first-key", given=json.dumps(example(number)))
+        assert (done.returncode, done.stdout) == (0, "")
+        assert bool(said) == bool(done.stderr)
+        assert said in done.stderr
+    kept = tmp_path / "cache" / "keyturn" / "ci.json"
+    assert json.loads(kept.read_text()) == [example(2), example(1)]
+    assert done.stderr.startswith(f"{kept} held another key, which stays in it as the second")
+    assert len(done.stderr.splitlines()) == 1
+    assert "not-a-secret" not in done.stderr
+
+
 def test_a_user_name_may_begin_with_a_dot(tmp_path: Path) -> None:
     done = call(tmp_path, ".ci", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert done.stderr.startswith("no key that is known here can read machine-user/.ci any more")
@@ -142,6 +178,8 @@ def test_a_user_name_may_begin_with_a_dot(tmp_path: Path) -> None:
         ["a/b"],
         ["ci", "--interval", "0"],
         ["ci", "--interval", "x"],
+        ["ci", "--account", "../../etc"],
+        ["ci", "--account", "1234"],
         ["ci", "--what"],
         [],
     ],

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
-from keyturn.aws import iam
+from keyturn.aws import iam, secrets
 from keyturn.decision import Ask, Step, decide
+from keyturn.errors import AwsRefused
+from keyturn.rotation import iso
 from keyturn.settings import Durations, Settings
 from keyturn.world import Key, Label, LastResult, SecretState, Tag
-from keyturn_cli import onboard, people, plan, start, status
+from keyturn_cli import app as wiring
+from keyturn_cli import aws, onboard, people, plan, start, status
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
 from keyturn_cli.people import Person
 from keyturn_cli.runs import Run, Visit
 from keyturn_cli.stack import Stack
-from tests.unit.worlds import K1, K2, NOW, POLICY, key, ours, secret, world
+from tests.unit.worlds import K1, K2, MARK, NOW, POLICY, key, ours, secret, world
 
 STACK = Stack("keyturn", {"SecretNamePrefix": "machine-user/", "ConsumerPolicyArn": "arn:policy"})
 SETTINGS = Settings(
@@ -170,6 +178,66 @@ def test_a_key_is_named_by_its_labels() -> None:
     assert [person.role(one) for one in person.keys] == ["way back, exposed", "current"]
 
 
+OFFBOARDED = {Tag.OFFBOARDED: "2026-01-01T00:00:00.000Z"}
+
+
+def test_who_was_offboarded_is_not_shown_unless_claimed_or_managed_again() -> None:
+    asked: list[str] = []
+
+    def is_managed(user: str) -> bool:
+        asked.append(user)
+        return user == "again"
+
+    claimed = {Label.CLAIM.value: "intent-" + "a" * 32}
+    found = [
+        status.Listed("ours", "arn", {}, None),
+        status.Listed("gone", "arn", {}, None, offboarded=True),
+        status.Listed("held", "arn", claimed, None, offboarded=True),
+        status.Listed("again", "arn", {}, None, offboarded=True),
+    ]
+    left_out = [one.user for one in found if status.passed_over(one, is_managed)]
+    assert left_out == ["gone"]
+    assert asked == ["gone", "again"]
+
+
+def test_who_may_not_ask_who_is_managed_again_is_shown_all_who_are_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not known is not the same as no."""
+
+    def denied(_: object) -> None:
+        raise AwsRefused("iam:GetUser: AccessDenied: no")
+
+    marked = status.Listed("ci", "arn", {}, None, offboarded=True)
+    monkeypatch.setattr(Stack, "settings", lambda _: SETTINGS)
+    monkeypatch.setattr(iam, "get_user", lambda _: None)
+    assert status.passed_over(marked, status._managed_again(STACK))
+    monkeypatch.setattr(iam, "get_user", denied)
+    assert not status.passed_over(marked, status._managed_again(STACK))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(Stack, "settings", denied)
+    assert not status.passed_over(marked, status._managed_again(STACK))
+    assert "so all who are marked offboarded are shown" in capsys.readouterr().err
+
+
+def test_the_status_of_one_who_is_marked_offboarded_says_how_to_undo_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marked = secret(ours(K1), record=OFFBOARDED)
+    monkeypatch.setattr(people, "look", lambda *_: Person("ci", NOW, (key(K1),), marked))
+    row = status.of_one(STACK, "ci")
+    assert status.summary(row, NOW)[-1] == (
+        "at rest; offboarded, so fleet runs pass it over: keyturn onboard ci takes it in again"
+    )
+    assert status.as_json(row)["offboarded"] is True
+
+
+def test_the_plan_of_one_who_is_marked_offboarded_says_so_whatever_the_step() -> None:
+    for one in (key(K1), key(K1, days_old=0.1)):
+        made = planned(one, secret(ours(K1), record=OFFBOARDED))
+        assert "keyturn onboard u takes the tag off" in made.notes[0]
+
+
 # --- onboard and offboard -------------------------------------------------------------------------
 
 
@@ -255,10 +323,61 @@ def test_offboarding_undoes_only_what_is_there() -> None:
     assert undone(facts(secret=marked)) == []
     assert undone(facts(secret=secret(scheduled_for_deletion=True)), 7) == []
 
-    with pytest.raises(CliError, match="keyturn backout ci"):
-        undone(facts(secret=labelled(secret(), Label.CLAIM)))
+    claimed = labelled(secret(), Label.CLAIM)
+    with pytest.raises(CliError, match="undo it first: keyturn backout ci"):
+        undone(facts(tags=CARED_FOR, secret=claimed))
+    # A back-out of a user without the tag is refused.
+    with pytest.raises(CliError, match="first: keyturn onboard ci, then keyturn backout ci"):
+        undone(facts(secret=claimed))
     with pytest.raises(CliError, match="another stack manages"):
         undone(facts(tags={"keyturn:managed": "us-east-1"}))
+
+
+def test_nothing_is_taken_away_from_who_was_claimed_while_a_person_read_the_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
+    changes = onboard.offboarding(before, STACK, SETTINGS, delete_secret_after_days=None)
+    done: list[str] = []
+    how = {kind: partial(done.append, kind) for kind in ("untag", "detach", "mark")}
+    now = {"secret": labelled(secret(ours(K1)), Label.CLAIM)}
+    monkeypatch.setattr(secrets, "describe", lambda _: now["secret"])
+
+    def carried_out() -> list[str]:
+        onboard.carry_out(
+            changes, how, notes=[], yes=True,
+            look_again=lambda: onboard.assert_still_at_rest(STACK, SETTINGS, before),
+        )  # fmt: skip
+        return done
+
+    with pytest.raises(CliError, match="is in flight"):
+        carried_out()
+    assert done == []
+    now["secret"] = secret(ours(K1))
+    assert carried_out() == ["untag", "detach", "mark"]
+
+
+def test_the_command_looks_again_before_it_offboards(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = facts(tags=CARED_FOR, policy=True, secret=secret(ours(K1)))
+    monkeypatch.setattr("keyturn_cli.stack.find", lambda _: STACK)
+    monkeypatch.setattr(Stack, "settings", lambda _: SETTINGS)
+    monkeypatch.setattr(onboard, "look", lambda *_: before)
+    monkeypatch.setattr(secrets, "describe", lambda _: labelled(secret(ours(K1)), Label.CLAIM))
+    nothing = SimpleNamespace()
+    monkeypatch.setattr(aws, "iam", lambda: nothing)
+    monkeypatch.setattr(aws, "secretsmanager", lambda: nothing)
+    done = CliRunner().invoke(wiring.app, ["offboard", "ci", "--yes", "--region", "eu-west-1"])
+    assert done.exit_code == 2
+    assert "in flight" in done.stderr
+    assert "done: " not in done.stdout
+
+
+def test_the_mark_is_not_older_than_the_last_result() -> None:
+    """The result has AWS's clock, and one after the mark would undo it."""
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    state = secret(record={Tag.LAST_RESULT: f"ROTATED {iso(ahead)} {MARK}"})
+    assert iso(onboard._mark(facts(secret=state))) == iso(ahead)
+    assert onboard._mark(facts(secret=secret())) <= datetime.now(UTC)
 
 
 def test_who_comes_back_counts_again_before_it_may_be_touched() -> None:
@@ -266,6 +385,50 @@ def test_who_comes_back_counts_again_before_it_may_be_touched() -> None:
     marked = secret(ours(K1), record={Tag.OFFBOARDED: "2026-01-01T00:00:00Z"})
     changes = onboard.onboarding(facts(secret=marked), STACK, SETTINGS, None)
     assert [change.kind for change in changes] == ["attach", "unmark", "tag"]
+
+
+def key_json(key_id: object, value: object = "hush") -> str:
+    return json.dumps({"AccessKeyId": key_id, "SecretAccessKey": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "words"),
+    [
+        ("", None, "no secret access key was given"),
+        ("hush", None, "say which one it is"),
+        (key_json(None), None, "holds no JSON object"),
+        (key_json(K1, None), None, "holds no JSON object"),
+        (key_json(K1, 7), None, "holds no JSON object"),
+        ("{hush", None, "holds no JSON object"),
+        (key_json(K2), K1, r"another key than --access-key-id names \(...1111\)"),
+    ],
+)
+def test_what_is_no_key_or_not_the_one_named_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, text: str, named: str | None, words: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    with pytest.raises(CliError, match=words) as refused:
+        onboard.read_given(facts(keys=(key(K1), key(K2))), named)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("named", [None, K2])
+def test_a_key_as_a_json_object_names_itself(
+    monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(key_json(K2)))
+    given = onboard.read_given(facts(keys=(key(K1), key(K2))), named)
+    assert (given.access_key_id, given.secret.get_secret_value()) == (K2, "hush")
+
+
+def test_ctrl_d_at_the_prompt_gives_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("getpass.getpass", ended)
+    with pytest.raises(CliError, match="no secret access key was given"):
+        onboard.read_given(facts(), None)
 
 
 def test_a_given_key_does_not_print_itself() -> None:

@@ -151,6 +151,20 @@ def test_without_ps_it_says_what_is_missing(
     assert kept.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [([], 0), (["--region", "eu-west-1"], 0), (["--region", "us-east-1"], 2)],
+)
+def test_another_region_than_it_plays_already_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], status: int
+) -> None:
+    variables = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "eu-west-1"}
+    monkeypatch.setattr(local, "running", lambda: local.Local(1, variables, "x"))
+    done = CliRunner().invoke(app, ["local", "up", *words])
+    assert done.exit_code == status
+    assert ("is up already, in eu-west-1; first: keyturn local down" in done.stderr) is bool(status)
+
+
 def test_after_the_end_a_shell_that_still_points_at_it_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

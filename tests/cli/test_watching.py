@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 from rich.console import Console
 
 from keyturn.aws import iam
 from keyturn.errors import AwsRefused, AwsThrottled
 from keyturn.world import Key, LastUse
-from keyturn_cli import runs, watch
+from keyturn_cli import aws, runs, start, watch
 from keyturn_cli.runs import Run
 from keyturn_cli.watch import JsonLines, Lines, Seen, changes, drawn, follow, view
 from tests.unit.worlds import K1, K2, NOW, key
+from tools import template
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:keyturn-RotateKey:one"
 BEGAN = NOW - timedelta(hours=3)
@@ -316,6 +324,69 @@ def test_a_while_without_aws_is_waited_out_but_not_for_ever() -> None:
         follow(look, Run(ARN), Waits(), until=lambda run: not run.running)
 
 
+class StepFunctions:
+    """A client that first fails so often, and then tells of an execution that has succeeded."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = iter(errors)
+
+    def describe_execution(self, **_: str) -> dict[str, Any]:
+        for error in self._errors:
+            raise error
+        return {"status": "SUCCEEDED", "startDate": BEGAN}
+
+    def get_execution_history(self, **_: object) -> dict[str, Any]:
+        for error in self._errors:
+            raise error
+        return {"events": []}
+
+    def get_paginator(self, _: str) -> StepFunctions:
+        return self
+
+    def paginate(self, **_: object) -> list[dict[str, Any]]:
+        return [self.get_execution_history()]
+
+
+OUTAGE = [
+    EndpointConnectionError(endpoint_url="https://states.eu-west-1.amazonaws.com"),
+    ReadTimeoutError(endpoint_url="https://states.eu-west-1.amazonaws.com"),
+    ClientError({"Error": {"Code": "ServiceUnavailable"}}, "DescribeExecution"),
+]
+
+
+def test_the_network_may_be_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = StepFunctions(*OUTAGE)
+    monkeypatch.setattr(aws, "stepfunctions", lambda: client)
+    waits = Waits()
+    seen = follow(
+        lambda run: Seen(runs.fetch(run), NOW), Run(ARN), waits, until=lambda run: not run.running
+    )
+    assert seen.run.status == "SUCCEEDED"
+    assert waits.seconds == [15.0] * len(OUTAGE)
+
+
+@pytest.mark.parametrize("look", [lambda: runs.fetch(Run(ARN)), lambda: runs.glance(ARN)])
+def test_an_outage_is_no_reason_to_think_anything_of_an_execution(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[], Run]
+) -> None:
+    for error in OUTAGE:
+        client = StepFunctions(error)
+        monkeypatch.setattr(aws, "stepfunctions", lambda client=client: client)
+        with pytest.raises(AwsThrottled):
+            look()
+
+
+def test_lost_credentials_are_not_waited_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = CredentialRetrievalError(provider="custom-process", error_msg="token=hush")
+    monkeypatch.setattr(aws, "stepfunctions", lambda: StepFunctions(lost))
+    with pytest.raises(AwsRefused, match=r"no usable credentials \(CredentialRetrievalError\)"):
+        watch.to_the_end(Run(ARN), "machine-user/")
+    said = capsys.readouterr().err
+    assert said == f"keyturn: the execution goes on. See it again: keyturn watch {ARN}\n"
+
+
 @pytest.mark.parametrize(("status", "exit_status"), [("SUCCEEDED", 0), ("FAILED", 1)])
 def test_a_watch_leaves_with_the_outcome(
     monkeypatch: pytest.MonkeyPatch, status: str, exit_status: int
@@ -348,3 +419,76 @@ def test_times_are_those_of_utc_whatever_zone_the_answers_have() -> None:
     run = run_of(published())
     assert run.started_at is not None
     assert run.started_at.tzinfo is UTC
+
+
+# --- the beginning --------------------------------------------------------------------------------
+
+
+def test_a_start_is_accepted_when_no_refusal_can_follow_any_more() -> None:
+    """The states of the definition on the ways from its start to a refusal."""
+    path = template.ROOT / "statemachine" / "rotate_key.asl.json"
+    definition = json.loads(path.read_text(encoding="utf-8"))
+    accepted_after = {"Issue New Key", "Take Over"}
+    a_key_may_exist, over = "Wait Before Discarding", "How Did It End?"
+    found: set[str] = set()
+    ahead = [definition["StartAt"]]
+    while ahead:
+        name = ahead.pop()
+        if name in found or name in (a_key_may_exist, over):
+            continue
+        found.add(name)
+        state = definition["States"][name]
+        ways = [*state.get("Choices", []), *state.get("Catch", [])]
+        ahead += [way["Next"] for way in ways] + [state.get("Default")] * ("Default" in state)
+        if "Next" in state and name not in accepted_after:
+            ahead.append(state["Next"])
+    states = definition["States"]
+    took_time = {name for name in found if states[name]["Type"] not in ("Choice", "Fail")}
+    assert took_time == start._UNDECIDED
+    assert {name for name in took_time if states[name]["Type"] == "Wait"} < start._SLOW
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, *looks: Run) -> int:
+    """Report a start that is seen like this, look by look."""
+    seen = iter(looks)
+    monkeypatch.setattr(runs, "fetch", lambda _: next(seen))
+    monkeypatch.setattr(start.Beginning, "wait", lambda *_: None)
+    return start.report_beginning(Run(ARN), "machine-user/", as_json=False)
+
+
+def stopping() -> History:
+    history = History().enter("Check Request").answer("STOP_CLAIMANT", "undoing")
+    history.exit("Check Request").enter("Stop Claimant").answer("WAIT", "undoing", 124)
+    return history.exit("Stop Claimant").enter("Wait Out The Claimant", "Wait")
+
+
+def test_a_start_that_waits_for_another_execution_is_not_accepted_yet_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = run_of(stopping())
+    cause = json.dumps({"outcome": "REJECTED", "reason": "another execution was faster"})
+    refused = run_of(stopping(), status="FAILED", cause=cause, stopDate=NOW)
+    assert begun(monkeypatch, waiting, waiting, refused) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "REJECTED: another execution was faster"
+    (line,) = said.err.splitlines()
+    assert line.startswith("keyturn: Wait Out The Claimant: no call of the execution that was")
+
+
+def test_a_start_is_accepted_once_it_has_taken_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = stopping().exit("Wait Out The Claimant", "Wait").enter("Check Request")
+    history.answer("BACK_OUT", "undoing").exit("Check Request").enter("Take Over")
+    before = run_of(history)
+    history.answer("BACK_OUT", "undoing").exit("Take Over").enter("Reactivate Old Key")
+    assert begun(monkeypatch, run_of(stopping()), before, run_of(history)) == 0
+    assert "Follow it: keyturn watch ci" in capsys.readouterr().out
+
+
+def test_an_ordinary_start_says_nothing_while_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked_at = run_of(History().enter("Check Request"))
+    assert begun(monkeypatch, looked_at, run_of(published())) == 0
+    assert capsys.readouterr().err == ""

@@ -15,6 +15,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
+    UnauthorizedSSOTokenError,
 )
 from typer.testing import CliRunner
 
@@ -59,6 +60,11 @@ def client_error(code: str, message: str = "no") -> ClientError:
         (IsADirectoryError(21, "Is a directory", "reports"), "reports: Is a directory"),
         (NoRegionError(), "name the stack's with --region"),
         (NoCredentialsError(), "set AWS_PROFILE or use --profile"),
+        (UnauthorizedSSOTokenError(), "no usable credentials (UnauthorizedSSOTokenError); sign in"),
+        (
+            AwsRefused("iam:GetUser: no usable credentials (SSOTokenLoadError)"),
+            "(SSOTokenLoadError); sign in again",
+        ),
         (EndpointConnectionError(endpoint_url="http://x"), "is the network up"),
     ],
 )
@@ -93,6 +99,8 @@ def test_a_defect_is_one_line_and_a_traceback_only_with_debug(
         (["plan", "ci", "--access-key-id", "AKIAIOSFODNN7EXAMPLE"], "--emergency"),
         (["onboard", "ci", "--access-key-id", "AKIA"], "--existing-secret-stdin"),
         (["audit", "--fail-on-unknown"], "--fail-on"),
+        (["audit", "--at", "2026-11-20"], "--report"),
+        (["offboard", "ci", "--recovery-days", "7"], "--delete-secret"),
     ],
 )
 def test_an_option_that_means_nothing_alone_is_not_passed_over(
@@ -102,6 +110,21 @@ def test_an_option_that_means_nothing_alone_is_not_passed_over(
     done = CliRunner().invoke(wiring.app, [*words, "--region", "eu-west-1"])
     assert (done.exit_code, done.stdout) == (2, "")
     assert f"means nothing without {partner}; nothing was done" in done.stderr
+
+
+def test_of_a_wrong_stack_name_and_a_wrong_user_the_first_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is looked up in IAM for a stack that is not there."""
+
+    def none(name: str) -> None:
+        raise stack.NoStack(f"there is no stack {name}")
+
+    monkeypatch.setattr(stack, "find", none)
+    words = ["ci", "--emergency", "--region", "eu-west-1", "--stack-name", "none"]
+    for command in ("plan", "rotate"):
+        done = CliRunner().invoke(wiring.app, [command, *words])
+        assert (done.exit_code, done.stderr) == (2, "keyturn: there is no stack none\n")
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:

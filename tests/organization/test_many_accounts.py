@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws import Account, FaultRule
-from tests.organization.conftest import ROOT, Organization
+from tests.cli.support import run
+from tests.organization.conftest import ROOT, STACK, Organization
 from tests.support import Stack, eventually
 
 # One worker for all: the organisation is deployed once.
@@ -379,3 +380,25 @@ def test_the_stack_of_a_stack_set_has_names_that_fit(organization: Organization)
         names = {function["FunctionName"] for function in functions}
         assert "keyturn-CheckRequest" in names
         assert max(map(len, names)) <= 64
+
+
+def test_the_operators_command_works_on_the_stack_of_a_stack_set(
+    organization: Organization,
+) -> None:
+    """Its functions are not named after the stack; docs/many-accounts.md says how it is named."""
+    stack = organization.members[1]
+    user = stack.user(managed=False, secret=False)
+    secret = user.secret_access_key.get_secret_value()
+
+    def keyturn(*words: str, given: str = "") -> str:
+        done = run(stack, *words, given=given, KEYTURN_STACK_NAME=STACK)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    keyturn("onboard", user.name, "--existing-secret-stdin", "--yes", given=secret)
+    assert json.loads(keyturn("plan", user.name, "--json"))["step"] == "ISSUE"
+    begun = json.loads(keyturn("rotate", user.name, "--force", "--json"))
+    assert f"{user.name} " in keyturn("status")
+    keyturn("backout", user.name, "--watch")
+    stack.ended(begun["executionArn"])
+    keyturn("offboard", user.name, "--yes")

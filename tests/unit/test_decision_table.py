@@ -69,6 +69,7 @@ ROWS = [
     # Who and what
     Row("no such user", world(exists=False), ROTATE, Step.REJECT, "does not exist"),
     Row("unmanaged user", world(key(K1), managed=False), ROTATE, Step.REJECT, "not managed"),
+    Row("how to", world(key(K1), managed=False), ROTATE, Step.REJECT, "`keyturn onboard u`"),
     Row("comma in the name", world(key(K1), name="a,b"), ROTATE, Step.REJECT, "comma"),
     Row(
         "a person's user",

@@ -310,6 +310,12 @@ def test_whoever_is_not_known_to_be_managed_is_told_and_never_touched(
         assert "aws iam " in message
 
 
+def test_an_old_key_of_nobody_managed_says_how_keyturn_would_take_it() -> None:
+    """By tag alone somebody who was offboarded would stay passed over."""
+    found = verdict(event("security_hub_iam3"), Facts(user(tag="")))
+    assert "let Keyturn do it: `keyturn onboard ci-deployer`, or " in said(found)
+
+
 def test_another_accounts_key_is_for_whoever_may_act_there() -> None:
     found = changed("health_exposed_key", "999999999999", "detail", "affectedAccount")
     assert "credentials of the account 999999999999" in said(verdict(found, Facts(None, "x y")))

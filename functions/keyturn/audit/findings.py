@@ -394,7 +394,7 @@ def secrets_unknown(why: str) -> Hit:
         NO_DATE,
         (),
         f"Rotations in flight are not told apart, managed users are not known: {why}",
-        "Audit the account itself, with secretsmanager:ListSecrets allowed.",
+        "Audit the account itself, where its stack is, with secretsmanager:ListSecrets allowed.",
     )
 
 

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    LoginError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
+    UnknownCredentialError,
+)
 
 from keyturn.errors import AwsRefused, AwsThrottled
 
@@ -50,6 +62,20 @@ _WORTH_ANOTHER_TRY = frozenset(
         "SlowDown",
     }
 )
+
+
+NO_CREDENTIALS = (
+    CredentialRetrievalError,
+    LoginError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
+    UnknownCredentialError,
+)
+"""botocore's errors of a call that was never sent, because there was nothing to sign it with."""
 
 
 @functools.cache
@@ -112,7 +138,7 @@ def translated(operation: str) -> Iterator[None]:
 
     Raises:
         AwsThrottled: throttled, 5xx, or no answer (the effect is then unknown).
-        AwsRefused: any other error; AWS's code and message are kept.
+        AwsRefused: any other error, or there are no credentials; AWS's code and message are kept.
     """
     try:
         yield
@@ -121,6 +147,9 @@ def translated(operation: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = AwsThrottled if code in _WORTH_ANOTHER_TRY or status >= 500 else AwsRefused
         raise kind(f"{operation}: {code}: {message}") from None
+    except NO_CREDENTIALS as error:
+        # Never its message: what a credential process says on standard error is in it.
+        raise AwsRefused(f"{operation}: no usable credentials ({type(error).__name__})") from None
     except BotoCoreError as error:
         raise AwsThrottled(f"{operation}: no answer ({type(error).__name__})") from None
 

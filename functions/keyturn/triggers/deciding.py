@@ -226,9 +226,9 @@ def _by_hand(alert: Alert, facts: Facts, stack: Stack) -> str:
     return (
         f"{where}rotate the key by hand (`aws iam create-access-key --user-name {name}`, hand the "
         "new key over, then `aws iam update-access-key --status Inactive` for the old one), delete "
-        "it if nobody needs it, or let Keyturn do it: see Onboarding in the README, then "
-        f"{managed}. In Security Hub, set the finding's workflow status to NOTIFIED to hear no "
-        "more of it."
+        f"it if nobody needs it, or let Keyturn do it: `keyturn onboard {name}`, or see Onboarding "
+        f"in the README, then {managed}. In Security Hub, set the finding's workflow status to "
+        "NOTIFIED to hear no more of it."
     )
 
 
