@@ -19,7 +19,12 @@ from keyturn_cli.words import WAITS
 
 # Wait states whose length is the fence; the others wait for the seconds of the last answer.
 _FENCE_WAITS = frozenset(
-    {"Wait Before Discarding", "Wait Out Own Calls", "Wait To Take Over Again"}
+    {
+        "Wait Before Discarding",
+        "Wait Out Own Calls",
+        "Wait To Deactivate Again",
+        "Wait To Take Over Again",
+    }
 )
 _PAGE = 1000
 

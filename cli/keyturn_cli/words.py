@@ -31,6 +31,7 @@ STATES = {
     "Wait For Return": "until nobody uses the new key",
     "Check Return": "looks whether the consumers have returned",
     "Deactivate New Key": "nobody uses the new key: switches it off",
+    "Deactivate Exposed Key": "no new key could take its place: switches it off all the same",
     "Discard New Key": "deletes the key that was not published",
     "Start Retirement": "the old key is deleted after its retention",
 }
@@ -43,6 +44,7 @@ WAITS = {
     "Wait For Return": "the consumers have to return to the old key",
     "Wait Before Discarding": "a call of the step that failed may still take effect",
     "Wait Out Own Calls": "a call of the step that failed may still take effect",
+    "Wait To Deactivate Again": "AWS is out of reach; it tries again",
     "Wait To Take Over Again": "AWS is out of reach; it tries again",
     "Wait To Decide Again": "AWS is out of reach; it tries again",
     "Wait To Retry Back-Out": "a step of the back-out failed; it tries again",
