@@ -397,7 +397,8 @@ def test_it_fails_in_words_when_no_key_that_it_knows_works(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"no key that is known here can read {user.secret_name} any more; hand the present key "
-        f"out: keyturn credentials {user.name} --first-key < present-key.json\n"
+        f"out: keyturn credentials {user.name} --key-file {process.file} --first-key < "
+        "present-key.json\n"
     )
 
 
