@@ -119,6 +119,7 @@ _NOT_ON_A_JOURNEY = {
     "Wait To Retry Back-Out",
     "Wait To Decide Again",
     "Deactivate Exposed Key",
+    "Wait To Deactivate Again",
     "Start Retirement",
     "Announce Outcome",
     "Tell People",
@@ -197,12 +198,14 @@ def stops_off_the_way() -> Iterator[Case]:
     hurt = Journey("back-out", "BACKED_OUT", _start, prepare=HURT.prepare, hurt=True)
     yield _stopped("Wait To Retry Back-Out", hurt, _failing("ReactivateOldKey"))
     yield _stopped("Wait To Take Over Again", BY_HAND, _failing("TakeOver"))
-    yield _stopped(
-        "Deactivate Exposed Key",
-        Journey("emergency", "ROTATED", _start_emergency, emergency=True),
-        _failing("IssueNewKey", refused),
-        _holding("DeactivateKey"),
-    )
+    # Before the claim the EMERGENCY would look again.
+    without_new_key = _failing("IssueNewKey", refused, action="iam:CreateAccessKey")
+    for state, disturbance in (
+        ("Deactivate Exposed Key", _holding("DeactivateKey")),
+        ("Wait To Deactivate Again", _failing("DeactivateKey")),
+    ):
+        emergency = Journey("emergency", "ROTATED", _start_emergency, emergency=True)
+        yield _stopped(state, emergency, without_new_key, disturbance)
 
 
 def _stopped(state: str, journey: Journey, *disturbances: Step) -> Case:
@@ -224,14 +227,16 @@ def _nothing(_: Traveller) -> None:
     """Disturb nothing."""
 
 
-def _failing(function: str, fault: str = "error before") -> Step:
-    """Every call of a function to Secrets Manager's DescribeSecret fails until cleared."""
+def _failing(
+    function: str, fault: str = "error before", *, action: str = "secretsmanager:DescribeSecret"
+) -> Step:
+    """Every such call of a function fails until cleared."""
 
     def fail(on: Traveller) -> None:
         on.stack.aws.control.inject(
             replace(
                 FAULTS[fault],
-                action="secretsmanager:DescribeSecret",
+                action=action,
                 user=on.user.name,
                 function=function,
                 count=1_000,
