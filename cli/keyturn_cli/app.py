@@ -303,13 +303,13 @@ def audit_command(
     assert_together("--at", made_at, "--report", paths)
     with audit.progress() as shown:
         task = shown.add_task("Auditing", total=audit.assert_readable(paths) or None)
-        found = Unavailable("not asked for") if paths else _stack_if_any(at)
+        found = None if paths else _stack_if_any(at)
         base = found.thresholds() if isinstance(found, stack.Stack) else Thresholds()
         thresholds = Thresholds(
             max_key_age_days=max_key_age_days or base.max_key_age_days,
             unused_after_days=unused_after_days or base.unused_after_days,
         )
-        if paths:
+        if found is None:
             moment = made_at.replace(tzinfo=UTC) if made_at else None
             sources = audit.of_files(paths, moment, advance=lambda size: shown.advance(task, size))
         else:

@@ -99,7 +99,7 @@ def onboarding(facts: Facts, stack: Stack, settings: Settings, given: Given | No
             Change("attach", f"attach the consumer policy: {facts.user} may read its own secret")
         )
     if facts.secret and Tag.OFFBOARDED in facts.secret.tags:
-        words = f"take the tag {Tag.OFFBOARDED} off {name}: fleet runs and audits count it again"
+        words = f"take the tag {Tag.OFFBOARDED} off {name}: fleet runs choose it again"
         changes.append(Change("unmark", words))
     tag, value = settings.managed_tag_key, settings.managed_tag_value
     if facts.tags.get(tag) != value:
@@ -196,7 +196,7 @@ def offboarding(
         words = f"delete the secret {name}, for good after {delete_secret_after_days} days"
         changes.append(Change("delete", words))
     elif not facts.secret.offboarded:
-        words = f"tag the secret {name} {Tag.OFFBOARDED}: fleet runs and audits pass it over"
+        words = f"tag the secret {name} {Tag.OFFBOARDED}: fleet runs pass it over"
         changes.append(Change("mark", words))
     return changes
 

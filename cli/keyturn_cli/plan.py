@@ -131,7 +131,7 @@ def _notes(world: World, decision: Decision, policy: Policy) -> list[str]:
     notes = []
     if world.secret and world.secret.offboarded:
         notes.append(
-            f"the secret is tagged {Tag.OFFBOARDED}, so fleet runs and audits pass the user over: "
+            f"the secret is tagged {Tag.OFFBOARDED}, so fleet runs pass the user over: "
             f"keyturn onboard {world.user_name} takes the tag off"
         )
     if decision.step in (Step.REJECT, Step.SKIP):

@@ -14,7 +14,8 @@ from keyturn_cli.runs import Run
 from keyturn_cli.stack import Stack
 from keyturn_cli.words import STATES, WAITS, left
 
-# Until Issue New Key or Take Over has succeeded, an execution can still end with a refusal.
+# Until Issue New Key or Take Over has succeeded, an execution can still end with a refusal; from
+# Discard New Key it may look again, and be refused then.
 _UNDECIDED = frozenset(
     {
         "Check Request",
@@ -25,6 +26,9 @@ _UNDECIDED = frozenset(
         "Take Over",
         "Wait To Take Over Again",
         "Could Not Take Over",
+        "Wait Before Discarding",
+        "Discard New Key",
+        "Could Not Discard",
         "Reject Under Claim",
         "Claim Was Lost",
         "Announce Outcome",
@@ -32,7 +36,14 @@ _UNDECIDED = frozenset(
     }
 )
 # Those of them that can take minutes.
-_SLOW = frozenset({"Stop Claimant", "Wait Out The Claimant", "Wait To Take Over Again"})
+_SLOW = frozenset(
+    {
+        "Stop Claimant",
+        "Wait Out The Claimant",
+        "Wait To Take Over Again",
+        "Wait Before Discarding",
+    }
+)
 
 
 def execute(stack: Stack, request: dict[str, Any]) -> Run:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from keyturn.handlers.check_request import PATIENCE_IN_FENCES, PATIENCE_SECONDS
 from tests.support import Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("look-again")]
@@ -23,7 +24,7 @@ ROTATION = {
     "exposedKeyId": None,
     "policy": {"fenceSeconds": FENCE_SECONDS},
 }
-PATIENCE = 600 + 6 * FENCE_SECONDS
+PATIENCE = PATIENCE_SECONDS + PATIENCE_IN_FENCES * FENCE_SECONDS
 EMERGENCY = {**ROTATION, "mode": "EMERGENCY"}
 BY_HAND = {**ROTATION, "action": "BACK_OUT"}
 AUTOMATIC = {**BY_HAND, "recoveryOf": "arn:aws:states:eu-west-1:123456789012:execution:k:dead"}

@@ -15,8 +15,9 @@ from keyturn.rotation import Outcome, Policy, Rotation, make_result
 from keyturn.settings import Settings
 from keyturn.world import World
 
-# How often an execution may wait for others to get out of the way before it gives up.
-_PATIENCE_IN_FENCES = 6
+# How long an execution may wait for others to get out of the way before it gives up. The state
+# Look Again? has the same numbers.
+PATIENCE_SECONDS, PATIENCE_IN_FENCES = 600, 6
 
 # What may be put off until the settings are mended; a back-out and an emergency may not.
 _CAN_WAIT = ("ROTATE", "STANDARD")
@@ -120,7 +121,7 @@ def _begin(
 
 def _assert_patience(event: Event, world: World, policy: Policy, decision: Decision) -> None:
     waited = (world.now - event.started_at).total_seconds()
-    if waited > 600 + _PATIENCE_IN_FENCES * policy.fence_seconds:
+    if waited > PATIENCE_SECONDS + PATIENCE_IN_FENCES * policy.fence_seconds:
         raise RequestRejected(
             f"other executions kept taking the claim for {waited:.0f} seconds ({decision.reason}); "
             "look at what starts them, then start again"
