@@ -73,7 +73,7 @@ def _judged(before: World, state: State, number: int, called: bool) -> str | Non
     result, world = state.executions[number].result, state.world
     interfered = bool(before.touched or before.foreign != NONE or before.pending == FOREIGN)
     theirs = any(key.by == PERSON for key in before.keys)
-    if result in (REJECTED, ATTENTION):
+    if result == REJECTED or (result == ATTENTION and _exposed_went(before, world)):
         excused = interfered or theirs or called
         return None if excused else f"from rest, a further ROTATE ends {result}"
     if result not in (ROTATED, ISSUED):
@@ -86,3 +86,9 @@ def _judged(before: World, state: State, number: int, called: bool) -> str | Non
     if len(active) != 1 or active[0].id != world.key_in(world.current):
         return "from rest, a further ROTATE leaves another key active"
     return None
+
+
+def _exposed_went(before: World, after: World) -> bool:
+    """Whether an exposed key that was active is not any more: for that a ROTATE may need room."""
+    exposed = [key for key in before.keys if key.active and before.is_exposed(key.id)]
+    return any(not after.is_active(key.id) for key in exposed)
