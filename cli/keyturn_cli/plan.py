@@ -13,13 +13,12 @@ from typing import Any
 
 from rich.table import Table
 
-from keyturn.aws import alarms
 from keyturn.model.errors import RequestRejected
 from keyturn.model.identifiers import masked, masked_in
 from keyturn.model.request import RotateRequest, parse_rotate_request
 from keyturn.model.rotation import Policy
 from keyturn.model.world import Tag, World
-from keyturn.rotate import snapshot
+from keyturn.rotate import signals, snapshot
 from keyturn.rotate.decision import Ask, Decision, Step, decide
 from keyturn.rotate.policy import settle
 from keyturn_cli import output
@@ -84,7 +83,7 @@ def make(stack: Stack, user: str, request: Mapping[str, Any]) -> Plan:
         return Plan(user, Step.REJECT, str(rejected))
     decision = decide(world, _ask(parsed), policy)
     needs_alarms = parsed.action == "ROTATE" and parsed.mode == "STANDARD"
-    missing = alarms.missing(policy.alarms) if needs_alarms else []
+    missing = signals.missing(policy) if needs_alarms else []
     return outlook(world, decision, policy, missing_alarms=missing)
 
 
@@ -146,7 +145,7 @@ def _notes(world: World, decision: Decision, policy: Policy) -> list[str]:
     if decision.emergency:
         notes.append("the exposed key is deactivated at once and never comes back")
     waits = decision.step in _WAITS_FOR_CONSUMERS and decision.old_key_id is not None
-    if waits and not policy.health_url and not policy.alarms:
+    if waits and not policy.health_url and not any(policy.signals.values()):
         notes.append(
             "neither a health URL nor an alarm is set on the secret, so only IAM's last-used data "
             "tells whether a consumer is hurt"

@@ -104,7 +104,7 @@ def _undoes_what_is_decided(m: Move) -> bool:
 
 @step("Check Return: look")
 def check_return(m: Move) -> Iterator[Next]:
-    """handlers/check_return and verification.judge_return, with every verdict that can be."""
+    """handlers/check_return and evidence.judge_return, with every verdict that can be."""
     if m.x.older:
         return
     if not m.holding:

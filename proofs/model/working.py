@@ -93,7 +93,7 @@ def publish_pending(m: Move) -> Iterator[Next]:
 
 @step("Check Pickup: look")
 def check_pickup(m: Move) -> Iterator[Next]:
-    """handlers/check_pickup and verification.judge_pickup, with every verdict that can be."""
+    """handlers/check_pickup and evidence.judge_pickup, with every verdict that can be."""
     if m.x.older:
         return
     if not m.holding:
@@ -121,7 +121,7 @@ def check_pickup(m: Move) -> Iterator[Next]:
 
 @step(DEACTIVATE)
 def deactivate_look(m: Move) -> Iterator[Next]:
-    """handlers/deactivate_key._look_once_more: the evidence is as old as the last poll."""
+    """handlers/deactivate_key: the evidence is as old as the last poll."""
     if not m.holding:
         yield lost(m)
     elif m.w.current != m.t.new_version:
@@ -179,7 +179,7 @@ def _deactivated(m: Move, text: str, key: int = NONE) -> Next:
 
 @step("Check Cutover: look")
 def check_cutover(m: Move) -> Iterator[Next]:
-    """handlers/check_cutover and verification.judge_cutover, with every verdict that can be."""
+    """handlers/check_cutover and evidence.judge_watch, with every verdict that can be."""
     if m.x.older:
         return
     if not m.holding:

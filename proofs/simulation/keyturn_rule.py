@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import Any, Self
 
 from keyturn.model.rotation import Health, Observations, Policy, Polling, Rotation
+from keyturn.model.signals import ALARM, Signal, SignalState, counted
 from keyturn.model.world import Key, LastUse
 from keyturn.rotate import evidence as verification
-from keyturn.rotate import polls
+from keyturn.rotate import polls, signals
 from keyturn.rotate.evidence import Look, Verdict
 from proofs.simulation.clock import EPOCH, MINUTE, moment, seed_of
 from proofs.simulation.consumers import KeyName
@@ -41,7 +42,7 @@ class KeyturnRule:
     def __init__(self, policy: Policy, evidence: Evidence = Evidence.NONE) -> None:
         update: dict[str, object] = {}
         if evidence is Evidence.ALARM:
-            update["alarms"] = ["consumer-errors"]
+            update["signals"] = {ALARM: ["consumer-errors"]}
         if evidence is Evidence.HEALTH:
             update["health_url"] = "https://health.example"
         self._policy = policy.model_copy(update=update)
@@ -138,7 +139,7 @@ class _Run:
             wait = polls.wait_for_pickup(rotation, look.now)
             if finding.verdict is Verdict.WAIT:
                 continue
-            if finding.verdict is not Verdict.GO_ON:
+            if finding.verdict not in (Verdict.GO_ON, Verdict.CHECK_HEALTH):
                 return finding.verdict
             self.ask_health()
             verdict = self.look_once_more()
@@ -146,14 +147,9 @@ class _Run:
                 return verdict
 
     def look_once_more(self) -> Verdict:
-        """Mirror `deactivate_key._look_once_more`; WAIT stands for CutoverPostponed."""
+        """Mirror `deactivate_key`; WAIT stands for CutoverPostponed."""
         self.time += STEP_SECONDS
-        now = moment(self.time)
-        health = verification.judge_health_before_cutover(self.rotation, now)
-        if health.verdict is not Verdict.GO_ON:
-            return health.verdict
-        quiet = verification.is_quiet(self.key(OLD, self.time), now, self.rotation.policy)
-        return Verdict.GO_ON if quiet else Verdict.WAIT
+        return verification.judge_pickup(self.rotation, self.glance(health_asked=True)).verdict
 
     def watch(self, began_at: datetime) -> Verdict:
         """Check Cutover until it is decided."""
@@ -161,7 +157,7 @@ class _Run:
         wait = polls.begin_watch(rotation, began_at)
         while True:
             look = self.look(rotation.watch, wait, ask_health=True)
-            finding = verification.judge_cutover(rotation, look)
+            finding = verification.judge_watch(rotation, look)
             if finding.verdict is not Verdict.WAIT:
                 return finding.verdict
             wait = polls.wait_for_cutover(rotation, look.now)
@@ -195,15 +191,23 @@ class _Run:
             self.ask_health()
         self.time += STEP_SECONDS
         polling.polls += 1
-        alarming = self.evidence is Evidence.ALARM and self.evidence_bad()
-        look = Look(
+        look = self.glance(health_asked=ask_health)
+        self.rotation.seen = verification.observe(self.rotation, look)
+        return look
+
+    def glance(self, *, health_asked: bool) -> Look:
+        """Mirror `polls.glance`."""
+        answers = []
+        if self.evidence is Evidence.ALARM:
+            state = SignalState.BAD if self.evidence_bad() else SignalState.OK
+            answers = [Signal(kind=ALARM, name="consumer-errors", state=state, words="simulated")]
+        health = signals.answered(self.rotation) if health_asked else []
+        return Look(
             now=moment(self.time),
             old=self.key(OLD, self.time),
             new=self.key(NEW, self.time),
-            alarming=["consumer-errors"] if alarming else (),
+            signals=counted(self.rotation.seen.signals, answers) + health,
         )
-        self.rotation.seen = verification.observe(self.rotation, look)
-        return look
 
     def key(self, name: KeyName, now: float) -> Key:
         """Return a key as `iam.list_keys` does."""

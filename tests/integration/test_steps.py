@@ -182,7 +182,21 @@ class TestDeactivate:
 
     def test_a_use_just_now_postpones_it(self, account: Account, quiet: Execution) -> None:
         account.used(old_key(quiet), datetime.now(UTC))
-        with pytest.raises(CutoverPostponed, match="used again just now"):
+        with pytest.raises(CutoverPostponed, match="used too recently"):
+            quiet.call("deactivate_key", which="OLD")
+        assert account.statuses()[old_key(quiet)] == "Active"
+
+    @pytest.mark.parametrize("state", ["ALARM", "INSUFFICIENT_DATA"])
+    def test_an_alarm_that_went_off_just_now_postpones_it(
+        self, account: Account, quiet: Execution, state: str
+    ) -> None:
+        def answer(_: Any) -> Any:
+            return {"MetricAlarms": [{"AlarmName": "errors", "StateValue": state}]}
+
+        assert quiet.rotation is not None
+        quiet.rotation["policy"]["signals"] = {"alarm": ["errors"]}
+        account.wire.next("DescribeAlarms", answer)
+        with pytest.raises(CutoverPostponed, match=f"the alarm errors is not good: in {state}"):
             quiet.call("deactivate_key", which="OLD")
         assert account.statuses()[old_key(quiet)] == "Active"
 

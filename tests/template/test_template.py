@@ -125,7 +125,7 @@ ALLOWED = {
     "CheckCutover": KEYS | {DESCRIBE, ALARMS},
     "CheckReturn": KEYS | {DESCRIBE, ALARMS},
     "CheckHealth": set(),
-    "DeactivateKey": KEYS | {"iam:UpdateAccessKey", DESCRIBE, TAG},
+    "DeactivateKey": KEYS | {"iam:UpdateAccessKey", DESCRIBE, TAG, ALARMS},
     "ReactivateOldKey": KEYS | {"iam:UpdateAccessKey", DESCRIBE},
     "ProveOldKey": {DESCRIBE, READ},
     "RestoreOldVersion": {DESCRIBE, MOVE},

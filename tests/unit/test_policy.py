@@ -38,7 +38,7 @@ def test_the_stack_settles_what_nobody_else_says() -> None:
     policy = settle(SETTINGS, {}, timing())
     assert policy.really_quiet_seconds == 93_600 + 900 + 14_400
     assert policy.health_url is None
-    assert policy.alarms == []
+    assert not any(policy.signals.values())
 
 
 def test_a_tag_goes_before_the_stack_and_the_input_before_the_tag() -> None:
@@ -77,13 +77,14 @@ def test_the_bounds_of_polling_must_not_contradict_each_other() -> None:
 def test_health_url_and_alarms_come_from_tags() -> None:
     tags = {
         "keyturn:health-url": "https://example.com/health",
+        "keyturn:health-url-of-ours": "https://example.com/else",
         "keyturn:alarm-2": "latency",
         "keyturn:alarm-1": "errors",
         "owner": "team",
     }
     policy = settle(SETTINGS, tags, timing())
     assert policy.health_url == "https://example.com/health"
-    assert policy.alarms == ["errors", "latency"]
+    assert policy.signals == {"alarm": ["errors", "latency"]}
 
 
 @pytest.mark.parametrize("name", sorted(ENV))

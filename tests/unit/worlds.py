@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from keyturn.model.rotation import Policy
+from keyturn.model.signals import ALARM, HEALTH_URL, Signal, SignalState
 from keyturn.model.world import (
     Claim,
     ClaimantState,
@@ -155,3 +156,21 @@ def record(key_id: str, *, retained_days: float | None = None) -> dict[Tag, str]
     if retained_days is not None:
         tags[Tag.RETAINED_UNTIL] = (NOW + timedelta(days=retained_days)).isoformat()
     return tags
+
+
+def alarm(state: SignalState, name: str = "errors") -> Signal:
+    """Return what an alarm says, once."""
+    bad = int(state is SignalState.BAD)
+    return Signal(kind=ALARM, name=name, state=state, words="in a state", bad_in_a_row=bad)
+
+
+def health(bad_in_a_row: int, state: SignalState | None = None) -> Signal:
+    """Return what the health URL answered: good, or bad so often in a row."""
+    return Signal(
+        kind=HEALTH_URL,
+        name="",
+        state=state or (SignalState.BAD if bad_in_a_row else SignalState.OK),
+        words="status 503" if bad_in_a_row else "status 200",
+        limit=2,
+        bad_in_a_row=bad_in_a_row,
+    )

@@ -10,27 +10,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import AwareDatetime, Field
 
+from keyturn.model.carried import Carried
 from keyturn.model.identifiers import masked
 from keyturn.model.request import Action, Mode
+from keyturn.model.signals import ALARM, Signal
 from keyturn.model.world import LastUse
-
-
-class Carried(BaseModel):
-    """A part of the carried state; unknown fields of a newer deployment pass through."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        hide_input_in_errors=True,
-    )
-
-    def dump(self) -> dict[str, Any]:
-        """Return the JSON form, with camelCase names and ISO 8601 UTC times."""
-        return self.model_dump(mode="json", by_alias=True)
 
 
 class Outcome(StrEnum):
@@ -61,7 +47,8 @@ class Policy(Carried):
     unused_after_days: int
     fence_seconds: int
     health_url: str | None = None
-    alarms: list[str] = Field(default_factory=list)
+    signals: dict[str, list[str]] = Field(default_factory=dict)
+    """The names of the signals to look at, by kind."""
 
     @property
     def really_quiet_seconds(self) -> int:
@@ -118,7 +105,8 @@ class Observations(Carried):
     """The longest silence of either key, between two uses, that this rotation has seen."""
     health: Health | None = None
     bad_health_in_a_row: int = 0
-    alarms_not_ok: list[str] = Field(default_factory=list)
+    signals: list[Signal] = Field(default_factory=list)
+    """The latest answers, but for the health URL's."""
     notes: list[str] = Field(default_factory=list)
 
 
@@ -186,7 +174,9 @@ class Rotation(Carried):
             "newKeyConsumerUse": seen.consumer_use.dump() if seen.consumer_use else None,
             "longestIntervalSeconds": seen.longest_interval_seconds,
             "health": seen.health.dump() if seen.health else None,
-            "alarmsNotOk": list(seen.alarms_not_ok),
+            "alarmsNotOk": sorted(
+                signal.name for signal in seen.signals if signal.kind == ALARM and not signal.ok
+            ),
             "polls": {
                 name: loop.polls
                 for name, loop in (

@@ -9,10 +9,10 @@ from keyturn.model.errors import RequestRejected
 from keyturn.model.request import TimingRequest
 from keyturn.model.rotation import Policy
 from keyturn.model.settings import Settings
+from keyturn.model.signals import HEALTH_URL
+from keyturn.rotate import signals
 
 TAG_PREFIX = "keyturn:"
-HEALTH_URL_TAG = f"{TAG_PREFIX}health-url"
-ALARM_TAG_PREFIX = f"{TAG_PREFIX}alarm-"
 
 # Consumers are protected by these: a user's tag or an input may only lengthen them.
 _NEVER_SHORTER = frozenset({"quiet_period_seconds", "watch_seconds", "backout_grace_seconds"})
@@ -50,16 +50,15 @@ def settle(settings: Settings, tags: Mapping[str, str], timing: TimingRequest) -
         settled[name] = value
     if settled["poll_min_seconds"] > settled["poll_max_seconds"]:
         raise RequestRejected("pollMinSeconds must not be more than pollMaxSeconds")
+    named = signals.named_by(tags)
     return Policy(
         **settled,
         coarseness_seconds=settings.last_used_coarseness_seconds,
         lag_seconds=settings.last_used_lag_seconds,
         unused_after_days=settings.unused_after_days,
         fence_seconds=settings.fence_seconds,
-        health_url=tags.get(HEALTH_URL_TAG) or None,
-        alarms=sorted(
-            value for key, value in tags.items() if key.startswith(ALARM_TAG_PREFIX) and value
-        ),
+        health_url=next(iter(named.pop(HEALTH_URL)), None),
+        signals=named,
     )
 
 

@@ -5,23 +5,29 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta
 
-from keyturn.aws import alarms, iam
+from keyturn.aws import iam
 from keyturn.model.rotation import Polling, Rotation
+from keyturn.model.world import SecretState
+from keyturn.rotate import signals
 from keyturn.rotate.evidence import Look, observe, watch_ends_at
 from keyturn.rotate.polling import next_wait
 
 
-def look(rotation: Rotation) -> Look:
-    """Look at both keys and the alarms, and add what is seen to `rotation.seen`."""
+def glance(rotation: Rotation, secret: SecretState, *, health_asked: bool) -> Look:
+    """Look at both keys and the signals; the secret was looked at under the claim."""
     ring = iam.list_keys(rotation.user_name)
-    alarming, unclear = alarms.states(rotation.policy.alarms)
-    seen = Look(
+    return Look(
         now=ring.now,
         old=ring.find(rotation.old_access_key_id),
         new=ring.find(rotation.new_access_key_id),
-        alarming=alarming,
-        alarms_unclear=unclear,
+        signals=signals.look(rotation) + (signals.answered(rotation) if health_asked else []),
+        secret=secret,
     )
+
+
+def look(rotation: Rotation, secret: SecretState, *, health_asked: bool = False) -> Look:
+    """Look, and add what is seen to `rotation.seen`."""
+    seen = glance(rotation, secret, health_asked=health_asked)
     rotation.seen = observe(rotation, seen)
     return seen
 

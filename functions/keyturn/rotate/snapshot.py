@@ -11,8 +11,8 @@ from pydantic import AwareDatetime, SecretStr, ValidationError
 
 from keyturn.aws import executions, iam, secrets
 from keyturn.model import outcomes
+from keyturn.model.carried import Carried
 from keyturn.model.identifiers import is_intent, is_intent_of
-from keyturn.model.rotation import Carried
 from keyturn.model.settings import Settings
 from keyturn.model.world import Claim, ClaimantState, Intent, Label, SecretState, World
 

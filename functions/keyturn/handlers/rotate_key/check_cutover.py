@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.rotation import Outcome, Rotation
-from keyturn.model.world import Label
 from keyturn.rotate import claim, polls
-from keyturn.rotate.evidence import Finding, Verdict, judge_cutover
+from keyturn.rotate.evidence import Finding, Verdict, judge_watch
 
 
 def step(event: Event) -> Answer:
@@ -15,15 +14,8 @@ def step(event: Event) -> Answer:
     assert rotation.watch is not None  # noqa: S101 - begun at the deactivation
     state = claim.required(rotation.secret_name, event.mark)
     rotation.watch.polls += 1
-    look = polls.look(rotation)
-    finding = judge_cutover(rotation, look)
-    if state.version(Label.CURRENT) != rotation.new_version_id:
-        # What consumers read now is not this rotation's: both keys, and a person.
-        finding = Finding(
-            Verdict.SILENT,
-            f"AWSCURRENT of {state.name} is on {state.version(Label.CURRENT)}, not on this "
-            "rotation's version: somebody else changed the secret during the watch",
-        )
+    look = polls.look(rotation, state, health_asked=True)
+    finding = judge_watch(rotation, look)
     verdict = _conclude(rotation, finding)
     return Answer(verdict, rotation, wait_seconds=polls.wait_for_cutover(rotation, look.now))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from keyturn.aws import alarms, fence, iam
+from keyturn.aws import fence, iam
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import ExecutionRedriven, RequestRejected
 from keyturn.model.request import LONGEST_ARN, RotateRequest, is_user_name, parse_rotate_request
 from keyturn.model.rotation import Outcome, Policy, Rotation, make_result
 from keyturn.model.settings import Settings
 from keyturn.model.world import World
-from keyturn.rotate import announce, snapshot
+from keyturn.rotate import announce, signals, snapshot
 from keyturn.rotate.decision import Ask, Decision, Step, decide
 from keyturn.rotate.policy import settle
 
@@ -129,7 +129,7 @@ def _assert_patience(event: Event, world: World, policy: Policy, decision: Decis
 
 
 def _assert_alarms_exist(policy: Policy) -> None:
-    missing = alarms.missing(policy.alarms)
+    missing = signals.missing(policy)
     if missing:
         raise RequestRejected(
             f"the secret's tags name alarms that do not exist: {', '.join(missing)}"

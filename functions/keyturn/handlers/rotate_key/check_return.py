@@ -5,7 +5,7 @@ from __future__ import annotations
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.rotation import Outcome
 from keyturn.rotate import claim, polls
-from keyturn.rotate.evidence import Finding, Verdict, judge_return
+from keyturn.rotate.evidence import Verdict, judge_return
 
 
 def step(event: Event) -> Answer:
@@ -14,10 +14,8 @@ def step(event: Event) -> Answer:
     assert rotation.back is not None  # noqa: S101 - begun at the restoring
     state = claim.required(rotation.secret_name, event.mark)
     rotation.back.polls += 1
-    look = polls.look(rotation)
+    look = polls.look(rotation, state)
     finding = judge_return(rotation, look)
-    if rotation.new_access_key_id in state.exposed_keys:
-        finding = Finding(Verdict.GO_ON, "the new key is exposed, so nobody is waited for")
     why = f"{rotation.why}; went back to the old key; {finding.reason}"
     if finding.verdict is Verdict.ATTENTION:
         rotation.ends(
