@@ -11,32 +11,27 @@ import pytest
 from keyturn.decision import Step
 from keyturn.settings import MAX_POLLS
 from tools import template
-from tools.asl.__main__ import ERRORS, lint_file
+from tools.asl import source
+from tools.asl.__main__ import ERRORS, FOLDER, lint_file
 from tools.asl.definition import Definition, State, arrows
 from tools.asl.lint import error_names, named_errors
 
-FOLDER = template.ROOT / "statemachine"
-MACHINES = ("retire_key", "rotate_fleet", "rotate_key")
+SOURCES = source.sources(FOLDER)
 
 # Errors that no definition names: the base class, which is never raised itself, and defects of a
 # deployment or of the code, for which States.ALL is the right answer.
 LEFT_TO_STATES_ALL = {"KeyturnError", "SettingMissing", "UnexpectedFailure"}
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_the_definition_has_no_findings(machine: str) -> None:
-    assert [str(finding) for finding in lint_file(FOLDER / f"{machine}.asl.json")] == []
-
-
-def test_every_definition_is_known_here() -> None:
-    found = {path.name.removesuffix(".asl.json") for path in FOLDER.iterdir()}
-    assert found == set(MACHINES)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_the_definition_has_no_findings(path: Path) -> None:
+    assert [str(finding) for finding in lint_file(path)] == []
 
 
 def test_every_exception_is_one_that_a_definition_expects() -> None:
     named = set()
-    for machine in MACHINES:
-        named |= named_errors(Definition.load(FOLDER / f"{machine}.asl.json"))
+    for path in SOURCES:
+        named |= named_errors(Definition.load(path))
     assert error_names(ERRORS) - named - LEFT_TO_STATES_ALL == set()
 
 
