@@ -61,9 +61,9 @@ LOOKS = frozenset(
         "Check Request",
         "Prove New Key",
         "Check Pickup",
-        "Check Health Before Cutover",
+        "Check Health Before Deactivation",
         "Check Health",
-        "Check Cutover",
+        "Check Watch",
         "Check Return",
         "Prove Old Key",
         "Announce Outcome",
@@ -130,10 +130,10 @@ def test_nothing_is_undone_while_the_call_that_failed_may_still_take_effect(
 def test_a_take_over_that_failed_leaves_the_claim_it_may_have_taken(
     states: dict[str, State],
 ) -> None:
-    """Decide would release it, and with it the only record of what was there before."""
+    """Close Rotation would release it, and with it the only record of what was there before."""
     (target,) = caught_alive(states["Take Over"])
     found = reached(states, target, stops_at=frozenset({"Take Over"}))
-    assert "Decide" not in found
+    assert "Close Rotation" not in found
     assert {states[name]["Type"] for name in found} & {"Fail"}
 
 

@@ -24,8 +24,8 @@ _FIRST = ("Type", "ErrorEquals", "Condition", "Comment")
 class _Loader(yaml.SafeLoader):
     """YAML in which no field may stand twice: of two states with one name, one would be lost."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         names = set()
         for key, _ in node.value:
             if key.value in names:
