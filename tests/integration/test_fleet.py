@@ -66,7 +66,6 @@ def fleet(account: Account, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """A run in an account whose report has three managed users, all of them due."""
     for name, value in {
         "REPORT_BUCKET": BUCKET,
-        "POWERTOOLS_METRICS_NAMESPACE": "Keyturn",
         "MAX_KEY_AGE_DAYS": "90",
         "MAX_ROTATIONS_PER_RUN": "50",
         "ROTATE_KEY_STATE_MACHINE_ARN": account.machine_arn,

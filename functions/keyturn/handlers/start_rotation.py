@@ -11,13 +11,12 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from keyturn.announce import Announcement
 from keyturn.aws import calls, executions
-from keyturn.entry import framed, logger, metrics
+from keyturn.entry import framed, logger
 from keyturn.errors import KeyturnError
 from keyturn.identifiers import masked_in
+from keyturn.measures import Measure, write
 from keyturn.settings import Settings, required
 from keyturn.triggers.deciding import Stack, Verdict, decide, problems_in_words
 from keyturn.triggers.looking import look_up
@@ -50,7 +49,6 @@ def _act(verdict: Verdict, stack: Stack) -> bool:
         execution=start.name if start else None,
         started=began,
     )
-    metrics.add_metric(name="RotationsByEvent", unit=MetricUnit.Count, value=int(began))
     if verdict.tell and (began or not start):
         _tell(verdict.tell)
     return began
@@ -59,7 +57,7 @@ def _act(verdict: Verdict, stack: Stack) -> bool:
 def _report_problems(reading: Reading) -> None:
     if not reading.problems:
         return
-    metrics.add_metric(name="MalformedEvents", unit=MetricUnit.Count, value=1)
+    write({Measure.MALFORMED_EVENTS: 1})
     logger.warning("not understood", event=masked_in(reading.name), problems=reading.problems)
     if reading.serious:
         _tell(problems_in_words(reading))
