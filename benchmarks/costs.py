@@ -8,13 +8,13 @@ from typing import Any
 
 from benchmarks.figures import Figure
 from benchmarks.prices import Price
-from benchmarks.simulation import defaults
-from benchmarks.simulation.ending import Ended
 from benchmarks.walks import BATCH as BATCH_WALK
 from benchmarks.walks import FLEET, WALKS
+from keyturn.aws.metrics import Measure
 from keyturn.fleet.choosing import BATCH
-from keyturn.measures import Measure
-from keyturn.outcomes import OUTCOMES
+from keyturn.model.outcomes import OUTCOMES
+from proofs.simulation import defaults
+from proofs.simulation.ending import Ended
 from tools import template
 
 USERS = 1_000

@@ -11,7 +11,7 @@ from typing import Any
 
 import localaws
 from localaws.consumer import Consumer, serve_health
-from tests.support import PARAMETERS, MachineUser, Stack
+from proofs.stack.support import PARAMETERS, MachineUser, Stack
 
 _TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 _QUICK = {"QuietPeriodSeconds": "1", "LastUsedLagSeconds": "0", "PollMinSeconds": "2"}

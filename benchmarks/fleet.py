@@ -20,7 +20,7 @@ from botocore.credentials import Credentials
 
 from benchmarks.deployed import deployed
 from benchmarks.figures import Figure
-from tests.support import PREFIX, MachineUser, Stack, eventually
+from proofs.stack.support import PREFIX, MachineUser, Stack, eventually
 
 USERS = (10, 100, 1_000, 5_000)
 MANAGED_OF_TEN = 1

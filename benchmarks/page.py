@@ -16,9 +16,9 @@ from benchmarks import costs
 from benchmarks.audits import HOW
 from benchmarks.figures import Figure, number, table
 from benchmarks.prices import AS_OF, Price
-from benchmarks.simulation import defaults
-from benchmarks.simulation.report import span
 from keyturn.fleet.choosing import BATCH
+from proofs.simulation import defaults
+from proofs.simulation.report import span
 
 PAGE, FIGURES = "docs/benchmarks.md", "docs/benchmarks.json"
 TEXT = Path(__file__).with_name("page.md").read_text(encoding="utf-8")

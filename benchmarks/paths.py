@@ -18,8 +18,8 @@ from benchmarks.deployed import Measured, deployed, health_url, measured, tag
 from benchmarks.figures import Figure, Results
 from benchmarks.walks import OF_A_BATCH, WALKS, looks_in
 from localaws.model import ApiCall
-from tests.scenarios import consuming, recovery_of
-from tests.support import Ended, Stack, eventually
+from proofs.stack.scenarios import consuming, recovery_of
+from proofs.stack.support import Ended, Stack, eventually
 
 _OURS = ":assumed-role/keyturn-"
 _LOOKING = ("-CheckPickupRole", "-CheckCutoverRole", "-CheckReturnRole")

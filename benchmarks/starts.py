@@ -17,10 +17,10 @@ from benchmarks.deployed import deployed
 from benchmarks.figures import Figure, Results
 from benchmarks.paths import PATHS, Counting, recovered
 from localaws.model import Invocation
-from tests.alerts import sample
-from tests.outcomes import LINGERING
-from tests.scenarios import consuming
-from tests.support import Stack
+from proofs.stack.alerts import sample
+from proofs.stack.outcomes import LINGERING
+from proofs.stack.scenarios import consuming
+from proofs.stack.support import Stack
 from tools import template
 
 ROUNDS = 2

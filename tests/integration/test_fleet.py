@@ -13,10 +13,16 @@ import boto3
 import pytest
 
 from keyturn.aws import reports, s3, secrets
-from keyturn.errors import AuditFailed, AwsRefused, AwsThrottled, HandoverMissing, RequestRejected
 from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
-from keyturn.rotation import iso
+from keyturn.model.errors import (
+    AuditFailed,
+    AwsRefused,
+    AwsThrottled,
+    HandoverMissing,
+    RequestRejected,
+)
+from keyturn.model.rotation import iso
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import ACCOUNT, REGION, refuses
 
@@ -50,7 +56,7 @@ class Fleet:
 
     def call(self, handler: str, **fields: Any) -> Any:
         payload = {"context": self.context, "input": self.given, "run": self.run.dump()} | fields
-        module = importlib.import_module(f"keyturn.handlers.{handler}")
+        module = importlib.import_module(f"keyturn.handlers.rotate_fleet.{handler}")
         return json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
 
     def read(self, key: str) -> Any:

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from keyturn import central, organization, outcomes
 from keyturn.audit.model import AccountSource
 from keyturn.aws import executions, s3
-from keyturn.errors import AwsRefused
-from keyturn.fleet import account
-from keyturn.handlers import audit_organization, record_outcome, start_rotation
-from keyturn.measures import Measure, write
+from keyturn.aws.metrics import Measure, write
+from keyturn.fleet import account, central, organization
+from keyturn.handlers.events import record_outcome, start_rotation
+from keyturn.handlers.organization import audit_organization
+from keyturn.model import outcomes
+from keyturn.model.errors import AwsRefused
 from tests.template.test_template import FUNCTIONS, RESOURCES, STACK, TEMPLATE, Resolver, of_type
 from tools import template
 
