@@ -127,7 +127,7 @@ class _Run:
             return Ending(Ended.SILENT, self.time, gone_at)
         return self.back_out(Ended.UNDONE, gone_at)
 
-    # --- the three loops (Check Pickup, Check Cutover, Check Return) ------------------------------
+    # --- the three loops (Check Pickup, Check Watch, Check Return) ------------------------------
 
     def wait_for_consumers(self) -> Verdict:
         """Check Pickup until it is decided, and Deactivate Old Key's last look."""
@@ -152,7 +152,7 @@ class _Run:
         return verification.judge_pickup(self.rotation, self.glance(health_asked=True)).verdict
 
     def watch(self, began_at: datetime) -> Verdict:
-        """Check Cutover until it is decided."""
+        """Check Watch until it is decided."""
         rotation = self.rotation
         wait = polls.begin_watch(rotation, began_at)
         while True:
