@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 from keyturn.aws import iam, secrets
 from keyturn.model.errors import AwsRefused
-from keyturn.model.rotation import iso
-from keyturn.model.settings import Durations, Settings
+from keyturn.model.moments import iso
 from keyturn.model.world import Key, Label, LastResult, SecretState, Tag
 from keyturn.rotate.decision import Ask, Step, decide
 from keyturn_cli import app as wiring
@@ -27,20 +26,11 @@ from keyturn_cli.onboard import Facts, Given
 from keyturn_cli.people import Person
 from keyturn_cli.runs import Run, Visit
 from keyturn_cli.stack import Stack
+from tests.unit import worlds
 from tests.unit.worlds import K1, K2, MARK, NOW, POLICY, key, ours, secret, world
 
 STACK = Stack("keyturn", {"SecretNamePrefix": "machine-user/", "ConsumerPolicyArn": "arn:policy"})
-SETTINGS = Settings(
-    secret_name_prefix="machine-user/",
-    managed_tag_key="keyturn:managed",
-    managed_tag_value="eu-west-1",
-    managed_user_path="/machines/",
-    durations=Durations(604_800, 93_600, 108_000, 3_600, 604_800, 300, 3_600, 86_400),
-    last_used_coarseness_seconds=900,
-    last_used_lag_seconds=14_400,
-    fence_seconds=120,
-    unused_after_days=90,
-)
+SETTINGS = replace(worlds.SETTINGS, managed_user_path="/machines/")
 GIVEN = Given(K1, SecretStr("hush"))
 
 

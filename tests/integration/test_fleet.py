@@ -22,7 +22,7 @@ from keyturn.model.errors import (
     HandoverMissing,
     RequestRejected,
 )
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import ACCOUNT, REGION, refuses
 

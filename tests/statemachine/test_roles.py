@@ -16,7 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from keyturn.model.identifiers import execution_mark, is_intent_of, rotation_name
-from keyturn.model.rotation import Policy, Rotation, iso
+from keyturn.model.moments import iso
+from keyturn.model.rotation import Policy, Rotation
 from localaws.consumer import Consumer, serve_health
 from localaws.launcher import client_config
 from proofs.stack.alerts import sample, send

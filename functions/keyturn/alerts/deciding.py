@@ -12,12 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.alerts.reading import Alert, Reading, Wish
-from keyturn.aws.iam import User
 from keyturn.model.identifiers import emergency_name, masked, rotation_name
 from keyturn.model.settings import Settings
-from keyturn.model.world import Label, SecretState, cools_down
+from keyturn.model.world import Label, SecretState, User, cools_down, is_managed
 from keyturn.rotate.announce import Announcement, worded
-from keyturn.rotate.snapshot import is_managed
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.handlers.frame import logger
 from keyturn.model.errors import AuditFailed, AwsRefused
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 
 _REPORT_NAME = "credential-report.csv"
 

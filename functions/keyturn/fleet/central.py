@@ -15,7 +15,7 @@ from keyturn.aws import s3
 from keyturn.aws.metrics import Measure, write
 from keyturn.handlers.frame import logger
 from keyturn.model.errors import AwsRefused, AwsThrottled
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 
 PREFIX = "accounts/"
 REPORT = "credential-report.csv"

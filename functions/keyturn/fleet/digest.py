@@ -12,7 +12,7 @@ from keyturn.fleet.choosing import SUCCESSFUL, Why
 from keyturn.fleet.run import Run
 from keyturn.fleet.watching import Batch, Stand
 from keyturn.model.identifiers import masked_in
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from keyturn.rotate.announce import Announcement
 
 DETAIL_TYPE = "Fleet Run Ended"

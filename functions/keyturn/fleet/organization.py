@@ -6,7 +6,6 @@ never counts as an account without findings, and stops no other.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +22,9 @@ from keyturn.audit.run import audit
 from keyturn.aws import organizations, s3
 from keyturn.fleet import central
 from keyturn.handlers.frame import logger
-from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError, SettingMissing
-from keyturn.model.rotation import iso
+from keyturn.model.environment import Environment
+from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
+from keyturn.model.moments import iso
 
 PREFIX = "organization/"
 NOT_JUDGED = "not-judged.json"
@@ -46,28 +46,17 @@ class Settings:
     thresholds: Thresholds
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+    def from_env(cls, variables: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
 
         Raises:
             SettingMissing: a variable is absent or not a whole number.
         """
-        source = os.environ if env is None else env
-
-        def text(name: str) -> str:
-            if not source.get(name):
-                raise SettingMissing(f"the environment variable {name} is not set")
-            return source[name]
-
-        def days(name: str) -> int:
-            if not text(name).isdecimal():
-                raise SettingMissing(f"the environment variable {name} must be a whole number")
-            return int(text(name))
-
+        env = Environment(variables)
         return cls(
-            bucket=text("REPORT_BUCKET_NAME"),
-            list_accounts=text("LIST_ORGANIZATION_ACCOUNTS") == "true",
-            thresholds=Thresholds(days("MAX_KEY_AGE_DAYS"), days("UNUSED_AFTER_DAYS")),
+            bucket=env.text("REPORT_BUCKET_NAME"),
+            list_accounts=env.text("LIST_ORGANIZATION_ACCOUNTS") == "true",
+            thresholds=Thresholds(env.number("MAX_KEY_AGE_DAYS"), env.number("UNUSED_AFTER_DAYS")),
         )
 
 

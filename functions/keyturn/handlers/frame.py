@@ -10,17 +10,18 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from keyturn.aws import fence
+from keyturn.model.environment import Environment
 from keyturn.model.errors import KeyturnError, RequestRejected, UnexpectedFailure
 from keyturn.model.identifiers import execution_mark, masked_in
+from keyturn.model.moments import parsed
 from keyturn.model.rotation import Rotation
-from keyturn.model.settings import secret_name_prefix
 from keyturn.rotate.announce import Announcement
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -51,8 +52,8 @@ class Event:
         execution = context["Execution"]
         return cls(
             arn=execution["Id"],
-            started_at=_moment(execution["StartTime"]),
-            entered_at=_moment(context["State"]["EnteredTime"]),
+            started_at=parsed(execution["StartTime"]),
+            entered_at=parsed(context["State"]["EnteredTime"]),
             redrive_count=int(execution.get("RedriveCount") or 0),
             execution_input=execution.get("Input"),
             failure=data.get("failure"),
@@ -78,7 +79,8 @@ class Event:
                 who may invoke a function could, and would so reach a secret that is not managed.
         """
         rotation = Rotation.model_validate(self.data["rotation"])
-        if rotation.secret_name != secret_name_prefix() + rotation.user_name:
+        prefix = Environment().optional("SECRET_NAME_PREFIX")
+        if rotation.secret_name != prefix + rotation.user_name:
             raise RequestRejected("the secret is not the one of the user; nothing is changed")
         return rotation
 
@@ -107,10 +109,6 @@ class Answer:
             "announcement": self.announcement,
             **self.extra,
         }
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
 
 
 def state_function(

@@ -6,14 +6,16 @@ Nothing secret belongs here, because the state machine's history shows all of it
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from pydantic import AwareDatetime, Field
 
 from keyturn.model.carried import Carried
+from keyturn.model.durations import Durations
 from keyturn.model.identifiers import masked
+from keyturn.model.moments import iso
 from keyturn.model.request import Action, Mode
 from keyturn.model.signals import ALARM, Signal
 from keyturn.model.world import LastUse
@@ -31,19 +33,11 @@ class Outcome(StrEnum):
     NEEDS_ATTENTION = "NEEDS_ATTENTION"
 
 
-class Policy(Carried):
+class Policy(Durations):
     """The settings of this execution, frozen at its start. All durations are in seconds."""
 
-    pickup_timeout_seconds: int
-    quiet_period_seconds: int
     coarseness_seconds: int
     lag_seconds: int
-    watch_seconds: int
-    backout_grace_seconds: int
-    retention_seconds: int
-    poll_min_seconds: int
-    poll_max_seconds: int
-    min_key_age_seconds: int
     unused_after_days: int
     fence_seconds: int
     health_url: str | None = None
@@ -59,19 +53,6 @@ class Policy(Carried):
     def lateness_seconds(self) -> int:
         """How far the published last use may lag behind the truth."""
         return self.coarseness_seconds + self.lag_seconds
-
-
-class Use(Carried):
-    """A last use as it was published."""
-
-    at: AwareDatetime
-    service: str
-    region: str
-
-    @classmethod
-    def of(cls, use: LastUse | None) -> Use | None:
-        """Convert a snapshot's last use."""
-        return None if use is None else cls(at=use.at, service=use.service, region=use.region)
 
 
 class Health(Carried):
@@ -94,10 +75,10 @@ class Polling(Carried):
 class Observations(Carried):
     """What the looks have seen so far; facts only accumulate."""
 
-    consumer_use: Use | None = None
+    consumer_use: LastUse | None = None
     """The latest use of the new key by somebody else than our own probe."""
-    old_use: Use | None = None
-    new_use: Use | None = None
+    old_use: LastUse | None = None
+    new_use: LastUse | None = None
     new_read_at: AwareDatetime | None = None
     """When the old key last read a secret while the new key was in it: somebody has the new key."""
     looked_at: AwareDatetime | None = None
@@ -167,13 +148,13 @@ class Rotation(Carried):
 
     def result(self, ended_at: datetime | None = None) -> dict[str, Any]:
         """Return the execution result of the contract; `endedAt` only when given."""
-        seen = self.seen
+        seen, carried = self.seen, self.seen.dump()
         evidence: dict[str, Any] = {
-            "oldKeyLastUse": seen.old_use.dump() if seen.old_use else None,
-            "newKeyLastUse": seen.new_use.dump() if seen.new_use else None,
-            "newKeyConsumerUse": seen.consumer_use.dump() if seen.consumer_use else None,
+            "oldKeyLastUse": carried["oldUse"],
+            "newKeyLastUse": carried["newUse"],
+            "newKeyConsumerUse": carried["consumerUse"],
             "longestIntervalSeconds": seen.longest_interval_seconds,
-            "health": seen.health.dump() if seen.health else None,
+            "health": carried["health"],
             "alarmsNotOk": sorted(
                 signal.name for signal in seen.signals if signal.kind == ALARM and not signal.ok
             ),
@@ -233,12 +214,3 @@ def make_result(
     }
     result.update({name: iso(at) for name, at in times.items() if at is not None})
     return result
-
-
-def iso(at: datetime) -> str:
-    """Return ISO 8601 UTC with milliseconds and a Z.
-
-    >>> iso(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-    '2026-01-02T03:04:05.000Z'
-    """
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from keyturn.model.identifiers import masked
-from keyturn.model.rotation import Observations, Policy, Rotation, Use
+from keyturn.model.rotation import Observations, Policy, Rotation
 from keyturn.model.signals import HEALTH_URL, Signal, SignalState
 from keyturn.model.world import Key, Label, LastUse, SecretState
 
@@ -97,13 +97,13 @@ def observe(rotation: Rotation, look: Look) -> Observations:
             seconds = int(silence.total_seconds())
             seen.longest_interval_seconds = max(seen.longest_interval_seconds, seconds)
     if look.old:
-        seen.old_use = Use.of(look.old.last_use)
+        seen.old_use = look.old.last_use
     if before and before.service == "secretsmanager" and _while_published(before.at, rotation):
         seen.new_read_at = before.at
     if look.new:
-        seen.new_use = Use.of(look.new.last_use)
+        seen.new_use = look.new.last_use
         if is_consumer_use(look.new.last_use, rotation):
-            seen.consumer_use = Use.of(look.new.last_use)
+            seen.consumer_use = look.new.last_use
     seen.signals = [signal for signal in look.signals if signal.kind != HEALTH_URL]
     seen.looked_at = look.now
     return seen

@@ -12,13 +12,13 @@ from keyturn.aws import executions
 from keyturn.aws.metrics import Measure, write
 from keyturn.handlers.frame import framed, logger
 from keyturn.model import outcomes
+from keyturn.model.environment import Environment
 from keyturn.model.errors import AwsRefused, AwsThrottled
-from keyturn.model.settings import required
 
 
 def run(event: dict[str, Any]) -> dict[str, Any]:
     """Count one status change; answers what was counted, for the log."""
-    machine = required("ROTATE_KEY_STATE_MACHINE_ARN")
+    machine = Environment().text("ROTATE_KEY_STATE_MACHINE_ARN")
     detail = event.get("detail")
     if not isinstance(detail, dict) or not outcomes.is_execution_of(
         machine, detail.get("executionArn")

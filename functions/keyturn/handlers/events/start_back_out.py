@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from keyturn.aws import calls, executions
+from keyturn.aws import executions, notify
 from keyturn.handlers.frame import framed, logger
 from keyturn.model import outcomes
+from keyturn.model.environment import Environment
 from keyturn.model.identifiers import recovery_name
-from keyturn.model.settings import required
 
 MAX_GENERATIONS = 3
 
@@ -22,7 +22,7 @@ MAX_GENERATIONS = 3
 def run(event: dict[str, Any]) -> dict[str, Any]:
     """Start the back-out; answers what was done, for the log."""
     detail = event["detail"]
-    machine = required("ROTATE_KEY_STATE_MACHINE_ARN")
+    machine = Environment().text("ROTATE_KEY_STATE_MACHINE_ARN")
     dead = detail["executionArn"]
     if not outcomes.is_execution_of(machine, dead):
         return {"started": False, "why": "not an execution of this stack's RotateKey"}
@@ -88,13 +88,11 @@ def _input(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell(problem: str, dead: str) -> None:
-    with calls.translated("sns:Publish"):
-        calls.sns().publish(
-            TopicArn=required("NOTIFICATION_TOPIC_ARN"),
-            Subject="Rotation Needs Attention: a dead execution",
-            Message=f"{problem}.\nNext: look at the execution {dead}, find its user, and start "
-            "RotateKey with action BACK_OUT for that user by hand.",
-        )
+    notify.tell(
+        "Rotation Needs Attention: a dead execution",
+        f"{problem}.\nNext: look at the execution {dead}, find its user, and start RotateKey with "
+        "action BACK_OUT for that user by hand.",
+    )
 
 
 handler = framed(__name__, run)

@@ -7,20 +7,19 @@ delivered again.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.alerts.deciding import Stack, Verdict, decide, problems_in_words
 from keyturn.alerts.looking import look_up
 from keyturn.alerts.reading import Reading, read
-from keyturn.aws import calls, executions
+from keyturn.aws import executions, notify
 from keyturn.aws.metrics import Measure, write
 from keyturn.handlers.frame import framed, logger
+from keyturn.model.environment import Environment
 from keyturn.model.errors import KeyturnError
 from keyturn.model.identifiers import masked_in
-from keyturn.model.settings import Settings, required
-from keyturn.rotate.announce import Announcement
+from keyturn.model.settings import Settings
 
 
 def run(event: Any) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def _act(verdict: Verdict, stack: Stack) -> bool:
         started=began,
     )
     if verdict.tell and (began or not start):
-        _tell(verdict.tell)
+        notify.tell(verdict.tell["subject"], verdict.tell["message"])
     return began
 
 
@@ -60,25 +59,18 @@ def _report_problems(reading: Reading) -> None:
     write({Measure.MALFORMED_EVENTS: 1})
     logger.warning("not understood", event=masked_in(reading.name), problems=reading.problems)
     if reading.serious:
-        _tell(problems_in_words(reading))
-
-
-def _tell(words: Announcement) -> None:
-    with calls.translated("sns:Publish"):
-        calls.sns().publish(
-            TopicArn=required("NOTIFICATION_TOPIC_ARN"),
-            Subject=words["subject"],
-            Message=words["message"],
-        )
+        words = problems_in_words(reading)
+        notify.tell(words["subject"], words["message"])
 
 
 def _stack() -> Stack:
-    machine_arn = required("ROTATE_KEY_STATE_MACHINE_ARN")
+    env = Environment()
+    machine_arn = env.text("ROTATE_KEY_STATE_MACHINE_ARN")
     return Stack(
         account_id=machine_arn.split(":")[4],
         machine_arn=machine_arn,
         settings=Settings.from_env(),
-        guard_duty_action=os.environ.get("GUARD_DUTY_ACTION", "NOTIFY"),
+        guard_duty_action=env.optional("GUARD_DUTY_ACTION", "NOTIFY"),
     )
 
 

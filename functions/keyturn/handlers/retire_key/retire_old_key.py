@@ -9,8 +9,8 @@ from keyturn.aws import iam, secrets
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import RequestRejected
 from keyturn.model.identifiers import masked
+from keyturn.model.moments import iso
 from keyturn.model.request import RetireRequest, is_user_name, parse_retire_request
-from keyturn.model.rotation import iso
 from keyturn.model.settings import Settings
 from keyturn.model.world import Label, Tag, World
 from keyturn.rotate import claim, snapshot
@@ -34,7 +34,7 @@ def step(event: Event) -> Answer:
     world = snapshot.look(request.user_name, settings, mark=event.mark)
     judgement = judge(world, request)
     if judgement.verdict == "DELETE" and not world.holding:
-        name = snapshot.secret_name(settings, request.user_name)
+        name = settings.secret_name(request.user_name)
         try:
             _claim(event, world, request, name)
         except RequestRejected:  # somebody else was faster

@@ -13,9 +13,9 @@ from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch, Stand
 from keyturn.handlers.frame import framed
 from keyturn.model.errors import AuditFailed
+from keyturn.model.moments import iso, moment
 from keyturn.model.request import FleetRequest, parse_fleet_request
-from keyturn.model.rotation import iso
-from keyturn.model.world import cools_down, moment
+from keyturn.model.world import cools_down
 
 
 def run(data: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _begin(
         force=request.force,
         request_reason=request.reason,
         policy=policy,
-        secret_name=snapshot.secret_name(settings, world.user_name),
+        secret_name=settings.secret_name(world.user_name),
         secret_arn=world.secret.arn if world.secret else None,
         old_access_key_id=decision.old_key_id,
         old_version_id=decision.old_version_id,

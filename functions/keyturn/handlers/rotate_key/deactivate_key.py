@@ -8,7 +8,8 @@ from keyturn.aws import iam, secrets
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import CutoverPostponed, WorldContradictory
 from keyturn.model.identifiers import masked
-from keyturn.model.rotation import Rotation, iso
+from keyturn.model.moments import iso
+from keyturn.model.rotation import Rotation
 from keyturn.model.world import Key, SecretState, Tag
 from keyturn.rotate import claim, polls
 from keyturn.rotate.evidence import Finding, Verdict, judge_pickup

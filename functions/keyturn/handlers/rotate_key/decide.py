@@ -9,7 +9,8 @@ from typing import Any
 from keyturn.aws import secrets
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.identifiers import is_intent_of
-from keyturn.model.rotation import Outcome, Rotation, iso
+from keyturn.model.moments import iso
+from keyturn.model.rotation import Outcome, Rotation
 from keyturn.model.world import Label, SecretState, Tag
 from keyturn.rotate import claim
 from keyturn.rotate.announce import announce

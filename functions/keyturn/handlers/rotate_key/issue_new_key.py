@@ -10,7 +10,8 @@ from keyturn.aws import iam, secrets
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import AwsThrottled, KeyturnError, RequestRejected, WorldContradictory
 from keyturn.model.identifiers import key_of_version, key_version_id, mark_of_version, masked
-from keyturn.model.rotation import Rotation, iso
+from keyturn.model.moments import iso
+from keyturn.model.rotation import Rotation
 from keyturn.model.settings import Settings
 from keyturn.model.world import Label, SecretState, Tag, World
 from keyturn.rotate import claim, snapshot

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import RequestRejected
-from keyturn.model.rotation import Outcome, Rotation, Use
+from keyturn.model.rotation import Outcome, Rotation
 from keyturn.model.settings import Settings
 from keyturn.model.world import Tag, World
 from keyturn.rotate import announce, claim, polls, snapshot
@@ -102,8 +102,8 @@ def _adopt(rotation: Rotation, decision: Decision, world: World) -> None:
     # Whoever probed the new key before has ended by now; when exactly is not known.
     rotation.probe_ended_at = world.now
     old, new = world.find(decision.old_key_id), world.find(decision.new_key_id)
-    rotation.seen.old_use = Use.of(old.last_use) if old else None
-    rotation.seen.new_use = Use.of(new.last_use) if new else None
+    rotation.seen.old_use = old.last_use if old else None
+    rotation.seen.new_use = new.last_use if new else None
 
 
 def _set_up(rotation: Rotation, decision: Decision, world: World) -> int:
