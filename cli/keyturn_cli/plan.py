@@ -108,7 +108,7 @@ def outlook(world: World, decision: Decision, policy: Policy, *, missing_alarms:
         return Plan(world.user_name, Step.REJECT, reason, world, decision, policy)
     earliest = latest = None
     old = world.find(decision.old_key_id)
-    if decision.step in _WAITS_FOR_CONSUMERS and old and not decision.emergency:
+    if decision.step in _WAITS_FOR_CONSUMERS and old and not decision.old_exposed:
         last = old.last_use.at if old.last_use else old.created_at
         quiet_at = last + timedelta(seconds=policy.really_quiet_seconds)
         earliest = max(world.now, quiet_at)
@@ -142,7 +142,7 @@ def _notes(world: World, decision: Decision, policy: Policy) -> list[str]:
             "no version of the secret holds the present key, so a back-out could only reactivate "
             "it: store it first with keyturn onboard --existing-secret-stdin"
         )
-    if decision.emergency:
+    if decision.old_exposed:
         notes.append("the exposed key is deactivated at once and never comes back")
     waits = decision.step in _WAITS_FOR_CONSUMERS and decision.old_key_id is not None
     if waits and not policy.health_url and not any(policy.signals.values()):

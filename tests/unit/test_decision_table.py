@@ -921,7 +921,7 @@ def test_a_row_of_the_table(row: Row) -> None:
     assert row.says in found.reason
     if found.step not in (Step.REJECT, Step.SKIP, Step.WAIT, Step.STOP_CLAIMANT):
         assert ids_of(found) == (row.old, row.new, row.room)
-        assert found.emergency == row.urgent
+        assert found.old_exposed == row.urgent
 
 
 def ids_of(decision: Decision) -> tuple[str | None, str | None, str | None]:

@@ -105,7 +105,7 @@ class Rotation(Carried):
     secret_arn: str | None = None
     old_access_key_id: str | None = None
     old_version_id: str | None = None
-    """The version that goes back in charge in a back-out; None when no version holds the key."""
+    """The version that a back-out restores; None when no version holds the key."""
     old_exposed: bool = False
     exposed_key_id: str | None = None
     new_access_key_id: str | None = None
@@ -122,7 +122,7 @@ class Rotation(Carried):
     rotate_after_restore: bool = False
     tidy_up: bool = False
     silent: bool = False
-    """The watch ended in silence: the old key is reactivated, the new one stays in charge."""
+    """The watch ended in silence: the old key is reactivated, the new one stays in AWSCURRENT."""
     seen: Observations = Field(default_factory=Observations)
     pickup: Polling | None = None
     watch: Polling | None = None

@@ -108,12 +108,12 @@ def _record(
         user_name=world.user_name,
         execution_arn=execution_arn,
         action=action or ask.action,
-        mode="EMERGENCY" if decision.emergency else ask.mode,
+        mode="EMERGENCY" if decision.old_exposed else ask.mode,
         keys_before=keys_before,
         old_access_key_id=decision.old_key_id,
         new_access_key_id=decision.new_key_id,
         exposed_access_key_id=decision.exposed_key_id
-        or (decision.old_key_id if decision.emergency else None),
+        or (decision.old_key_id if decision.old_exposed else None),
         # A dead retirement leaves nothing undecided.
         took_over=dead is not None and dead.action != "RETIRE",
         inherited_since=min(dead.inherited_since or dead.created_at, dead.created_at)

@@ -113,7 +113,7 @@ def _begin(
         old_version_id=decision.old_version_id,
         new_access_key_id=decision.new_key_id,
         new_version_id=decision.new_version_id,
-        old_exposed=decision.emergency,
+        old_exposed=decision.old_exposed,
         started_at=event.started_at,
         why=decision.reason,
     )

@@ -113,7 +113,7 @@ def _issue(
 def _adopt(rotation: Rotation, decision: Decision) -> None:
     rotation.old_access_key_id = decision.old_key_id
     rotation.old_version_id = decision.old_version_id
-    rotation.old_exposed = decision.emergency
+    rotation.old_exposed = decision.old_exposed
 
 
 def _make_room(rotation: Rotation, decision: Decision, world: World, state: SecretState) -> None:

@@ -1,4 +1,4 @@
-"""Publish New Key: BACKOUT onto the version in charge, AWSCURRENT onto the new one."""
+"""Publish New Key: BACKOUT onto the version in AWSCURRENT, AWSCURRENT onto the new one."""
 
 from __future__ import annotations
 

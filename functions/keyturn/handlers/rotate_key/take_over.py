@@ -96,7 +96,7 @@ def _adopt(rotation: Rotation, decision: Decision, world: World) -> None:
     rotation.old_version_id = decision.old_version_id
     rotation.new_access_key_id = decision.new_key_id
     rotation.new_version_id = decision.new_version_id
-    rotation.old_exposed = decision.emergency
+    rotation.old_exposed = decision.old_exposed
     rotation.rotate_after_restore = decision.rotate_after_restore
     rotation.why = decision.reason
     # Whoever probed the new key before has ended by now; when exactly is not known.
