@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
-from keyturn.model.rotation import Health, Observations, Policy, Polling, Rotation
+from keyturn.model.rotation import Health, Observations, Phase, Policy, Rotation
 from keyturn.model.signals import ALARM, Signal, SignalState, counted
 from keyturn.model.world import Key, LastUse
 from keyturn.rotate import evidence as verification
-from keyturn.rotate import polls, signals
+from keyturn.rotate import signals, waiting
 from keyturn.rotate.evidence import Look, Verdict
 from proofs.simulation.clock import EPOCH, MINUTE, moment, seed_of
 from proofs.simulation.consumers import KeyName
@@ -78,7 +78,7 @@ class _Run:
     def __init__(self, scene: Scene, policy: Policy, evidence: Evidence) -> None:
         self.scene = scene
         self.evidence = evidence
-        # `polls.wait` rolls this for the jitter; everything else here has a chance of its own.
+        # `waiting.wait` rolls this for the jitter; everything else here has a chance of its own.
         random.seed(seed_of(scene.user.seed, 0))
         self.time = scene.user.published_at
         self.created = {
@@ -132,11 +132,11 @@ class _Run:
     def wait_for_consumers(self) -> Verdict:
         """Check Pickup until it is decided, and Deactivate Old Key's last look."""
         rotation = self.rotation
-        wait = polls.begin_pickup(rotation, moment(self.time))
+        wait = waiting.begin(rotation, Phase.PICKUP, since=moment(self.time))
         while True:
-            look = self.look(rotation.pickup, wait)
+            look = self.look(Phase.PICKUP, wait)
             finding = verification.judge_pickup(rotation, look)
-            wait = polls.wait_for_pickup(rotation, look.now)
+            wait = waiting.wait(rotation, Phase.PICKUP, look.now)
             if finding.verdict is Verdict.WAIT:
                 continue
             if finding.verdict not in (Verdict.GO_ON, Verdict.CHECK_HEALTH):
@@ -154,13 +154,13 @@ class _Run:
     def watch(self, began_at: datetime) -> Verdict:
         """Check Watch until it is decided."""
         rotation = self.rotation
-        wait = polls.begin_watch(rotation, began_at)
+        wait = waiting.begin(rotation, Phase.WATCH, since=began_at)
         while True:
-            look = self.look(rotation.watch, wait, ask_health=True)
+            look = self.look(Phase.WATCH, wait)
             finding = verification.judge_watch(rotation, look)
             if finding.verdict is not Verdict.WAIT:
                 return finding.verdict
-            wait = polls.wait_for_cutover(rotation, look.now)
+            wait = waiting.wait(rotation, Phase.WATCH, look.now)
 
     def back_out(self, how: Ended, gone_at: float | None = None) -> Ending:
         """Prove Old Key, Restore Old Version, then Check Return until it is decided."""
@@ -169,9 +169,9 @@ class _Run:
             scene.probe(OLD, self.time + seconds)
         self.time += 30
         scene.publish(OLD, self.time)
-        wait = polls.begin_return(rotation, EPOCH + timedelta(seconds=self.time))
+        wait = waiting.begin(rotation, Phase.RETURN, since=EPOCH + timedelta(seconds=self.time))
         while True:
-            look = self.look(rotation.back, wait)
+            look = self.look(Phase.RETURN, wait)
             finding = verification.judge_return(rotation, look)
             if finding.verdict is Verdict.GO_ON:
                 self.time += STEP_SECONDS
@@ -179,24 +179,24 @@ class _Run:
                 return Ending(how, self.time, gone_at)
             if finding.verdict is Verdict.ATTENTION:
                 return Ending(Ended.BOTH_STAY, self.time, gone_at)
-            wait = polls.wait_for_return(rotation, look.now)
+            wait = waiting.wait(rotation, Phase.RETURN, look.now)
 
     # --- looks --------------------------------------------------------------------------------
 
-    def look(self, polling: Polling | None, wait: int, *, ask_health: bool = False) -> Look:
-        """Wait, then mirror `polls.look`: look at both keys and add what is seen."""
-        assert polling is not None
+    def look(self, phase: Phase, wait: int) -> Look:
+        """Wait, then mirror `waiting.look`: look at both keys and add what is seen."""
         self.time += wait
-        if ask_health:
+        watches = phase is Phase.WATCH
+        if watches:
             self.ask_health()
         self.time += STEP_SECONDS
-        polling.polls += 1
-        look = self.glance(health_asked=ask_health)
+        self.rotation.loops[phase].polls += 1
+        look = self.glance(health_asked=watches)
         self.rotation.seen = verification.observe(self.rotation, look)
         return look
 
     def glance(self, *, health_asked: bool) -> Look:
-        """Mirror `polls.glance`."""
+        """Mirror `waiting.glance`."""
         answers = []
         if self.evidence is Evidence.ALARM:
             state = SignalState.BAD if self.evidence_bad() else SignalState.OK

@@ -205,8 +205,9 @@ class TestDeactivate:
         self, account: Account, quiet: Execution, days: int
     ) -> None:
         assert quiet.rotation is not None
-        began = datetime.fromisoformat(quiet.rotation["pickup"]["beganAt"]) - timedelta(days=days)
-        quiet.rotation["pickup"]["beganAt"] = began.isoformat()
+        pickup = quiet.rotation["loops"]["PICKUP"]
+        began = datetime.fromisoformat(pickup["beganAt"]) - timedelta(days=days)
+        pickup["beganAt"] = began.isoformat()
 
         def late(act: Any) -> Any:
             behind = [{"Region": "eu-west-1", "Status": "InProgress"}]
@@ -255,7 +256,7 @@ class TestWatch:
         """What the consumers read now is not what was watched."""
         assert cut_over.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["deactivatedAt"] = past.isoformat()
+        cut_over.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
         account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
         account.version(NAME, "{}", version_id="f" * 32)
         answer = cut_over.call("check_cutover")
@@ -340,7 +341,7 @@ class TestReturn:
         cut_over.until("reactivate_old_key", "prove_old_key", "restore_old_version")
         assert cut_over.rotation is not None
         long_ago = datetime.now(UTC) - timedelta(days=10)
-        cut_over.rotation["restoredAt"] = long_ago.isoformat()
+        cut_over.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
         account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
         assert cut_over.call("check_return")["verdict"] == "ATTENTION"
         return cut_over
@@ -363,7 +364,8 @@ class TestReturn:
         assert new_key(later) == new_key(stayed)
         account.used(new_key(later), datetime.now(UTC) - timedelta(days=9))
         assert later.rotation is not None
-        later.rotation["restoredAt"] = (datetime.now(UTC) - timedelta(days=9)).isoformat()
+        long_ago = datetime.now(UTC) - timedelta(days=9)
+        later.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
         assert later.call("check_return")["verdict"] == "GO_ON"
         later.call("deactivate_key", which="NEW")
         assert later.call("decide")["verdict"] == "BACKED_OUT"
@@ -463,7 +465,7 @@ class TestDecide:
     def watched(self, account: Account, cut_over: Execution) -> Execution:
         assert cut_over.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["deactivatedAt"] = past.isoformat()
+        cut_over.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
         account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
         assert cut_over.call("check_cutover")["verdict"] == "GO_ON"
         account.wire.forget()

@@ -273,7 +273,7 @@ class TestUnfinishedReturn:
     ) -> None:
         assert restored.rotation is not None
         long_ago = datetime.now(UTC) - timedelta(days=10)
-        restored.rotation["restoredAt"] = long_ago.isoformat()
+        restored.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
         restored.until("check_return", "decide")
         account.dies(restored)
         self.finishes(account.execution(userName="ci", action="BACK_OUT"), restored)

@@ -543,9 +543,8 @@ def crafted(
         new_version_id=version,
         started_at=now,
         deactivated_at=now,
-        restored_at=now,
         probe_ended_at=now,
-    ).dump() | {"pickup": polling, "watch": polling, "back": polling}
+    ).dump() | {"loops": dict.fromkeys(("PICKUP", "WATCH", "RETURN"), polling)}
     inputs: list[dict[str, Any]] = [
         {"userName": user, "force": True},
         {"accessKeyId": victim.access_key_id, "mode": "EMERGENCY"},

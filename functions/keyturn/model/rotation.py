@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 
 from keyturn.model.carried import Carried
+from keyturn.model.decision import Decision
 from keyturn.model.durations import Durations
 from keyturn.model.identifiers import masked
 from keyturn.model.moments import iso
@@ -64,8 +65,19 @@ class Health(Carried):
     checked_at: AwareDatetime | None = None
 
 
+class Phase(StrEnum):
+    """What a rotation waits for: the consumers' pickup, harm in the watch, or their return."""
+
+    PICKUP = "PICKUP"
+    WATCH = "WATCH"
+    RETURN = "RETURN"
+
+
 class Polling(Carried):
-    """A waiting loop: when it began, how often it looked, how long the next wait is (seconds)."""
+    """A waiting loop: when it began, how often it looked, how long the next wait is (seconds).
+
+    It begins with the publishing, the deactivation or the restoring.
+    """
 
     began_at: AwareDatetime
     polls: int = 0
@@ -115,7 +127,6 @@ class Rotation(Carried):
     published_at: AwareDatetime | None = None
     deactivated_at: AwareDatetime | None = None
     reactivated_at: AwareDatetime | None = None
-    restored_at: AwareDatetime | None = None
     probe_ended_at: AwareDatetime | None = None
     """When our own last use of the new key ended, or the latest moment at which it can have."""
     new_key_deactivated: bool = False
@@ -124,9 +135,8 @@ class Rotation(Carried):
     silent: bool = False
     """The watch ended in silence: the old key is reactivated, the new one stays in AWSCURRENT."""
     seen: Observations = Field(default_factory=Observations)
-    pickup: Polling | None = None
-    watch: Polling | None = None
-    back: Polling | None = None
+    loops: dict[Phase, Polling] = Field(default_factory=dict)
+    """The waiting loops that have begun."""
     outcome: Outcome | None = None
     error: str | None = None
     """The name of the Fail state's error; None when the execution succeeds."""
@@ -138,9 +148,25 @@ class Rotation(Carried):
         return self.action == "BACK_OUT"
 
     @property
+    def restored_at(self) -> datetime | None:
+        """When AWSCURRENT was put back, in a back-out."""
+        loop = self.loops.get(Phase.RETURN)
+        return loop.began_at if loop else None
+
+    @property
     def exposed_is_active(self) -> bool:
         """Whether the exposed key was to be deactivated and has not been."""
         return self.old_exposed and self.deactivated_at is None
+
+    def follow(self, decision: Decision) -> None:
+        """Take over the keys and the reason of a decision."""
+        self.old_access_key_id = decision.old_key_id
+        self.old_version_id = decision.old_version_id
+        self.new_access_key_id = decision.new_key_id
+        self.new_version_id = decision.new_version_id
+        self.old_exposed = decision.old_exposed
+        self.rotate_after_restore = decision.rotate_after_restore
+        self.why = decision.reason
 
     def ends(self, outcome: Outcome, why: str, *, error: str | None = None) -> None:
         """Set how this rotation ends, the reason in words and the Fail error (None: green)."""
@@ -158,15 +184,7 @@ class Rotation(Carried):
             "alarmsNotOk": sorted(
                 signal.name for signal in seen.signals if signal.kind == ALARM and not signal.ok
             ),
-            "polls": {
-                name: loop.polls
-                for name, loop in (
-                    ("pickup", self.pickup),
-                    ("watch", self.watch),
-                    ("return", self.back),
-                )
-                if loop is not None
-            },
+            "polls": {phase.lower(): loop.polls for phase, loop in self.loops.items()},
             "notes": list(seen.notes),
             "requestReason": self.request_reason,
         }

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from keyturn.model.identifiers import masked
-from keyturn.model.rotation import Observations, Policy, Rotation
+from keyturn.model.rotation import Observations, Phase, Policy, Rotation
 from keyturn.model.signals import HEALTH_URL, Signal, SignalState
 from keyturn.model.world import Key, Label, LastUse, SecretState
 
@@ -142,8 +142,8 @@ def judge_pickup(rotation: Rotation, look: Look) -> Finding:
         if policy.health_url and not any(at.kind == HEALTH_URL for at in look.signals):
             return Finding(Verdict.CHECK_HEALTH, "the new key is in use and the old key is quiet")
         return Finding(Verdict.GO_ON, "the new key is in use and the old key is quiet")
-    began = rotation.pickup.began_at if rotation.pickup else look.now
-    if (look.now - began).total_seconds() < policy.pickup_timeout_seconds:
+    waited = (look.now - rotation.loops[Phase.PICKUP].began_at).total_seconds()
+    if waited < policy.pickup_timeout_seconds:
         return Finding(Verdict.WAIT, missing)
     if used:
         return Finding(
@@ -214,11 +214,10 @@ def watch_ends_at(rotation: Rotation) -> datetime:
     At least 1.5 times the longest interval between uses that this rotation has seen, so that a
     rare consumer gets its turn within the watch.
     """
-    assert rotation.deactivated_at is not None  # noqa: S101 - the watch follows it
     seconds = max(
         rotation.policy.watch_seconds, round(1.5 * rotation.seen.longest_interval_seconds)
     )
-    return rotation.deactivated_at + timedelta(seconds=seconds)
+    return rotation.loops[Phase.WATCH].began_at + timedelta(seconds=seconds)
 
 
 def judge_watch(rotation: Rotation, look: Look) -> Finding:
@@ -244,9 +243,8 @@ def judge_watch(rotation: Rotation, look: Look) -> Finding:
         return Finding(Verdict.WAIT, "watching the consumers without the old key")
     if bad:
         return Finding(Verdict.WAIT, f"{_was_bad(bad[0])}; looking once more")
-    assert rotation.deactivated_at is not None  # noqa: S101 - the watch follows it
-    use = look.new.last_use
-    if use is None or use.at <= rotation.deactivated_at or not _by_somebody_else(use, rotation):
+    use, deactivated_at = look.new.last_use, rotation.loops[Phase.WATCH].began_at
+    if use is None or use.at <= deactivated_at or not _by_somebody_else(use, rotation):
         return Finding(
             Verdict.SILENT,
             "no consumer was seen using the new key after the old one was deactivated: a broken "
@@ -275,8 +273,7 @@ def judge_return(rotation: Rotation, look: Look) -> Finding:
         return Finding(Verdict.GO_ON, "the new key is exposed, so nobody is waited for")
     if look.new is None or not look.new.active:
         return Finding(Verdict.GO_ON, "the new key is not active any more")
-    assert rotation.restored_at is not None  # noqa: S101 - the return follows it
-    since = (look.now - rotation.restored_at).total_seconds()
+    since = (look.now - rotation.loops[Phase.RETURN].began_at).total_seconds()
     if since < policy.backout_grace_seconds:
         return Finding(Verdict.WAIT, "waiting for the consumers to return to the old key")
     settled = policy.backout_grace_seconds + policy.really_quiet_seconds

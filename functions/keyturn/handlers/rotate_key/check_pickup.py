@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from keyturn.handlers.frame import Answer, Event, state_function
-from keyturn.model.rotation import Outcome
-from keyturn.rotate import claim, polls
-from keyturn.rotate.evidence import Verdict, judge_pickup
+from keyturn.model.rotation import Phase
+from keyturn.rotate import claim
+from keyturn.rotate.checking import check
 
 
 def step(event: Event) -> Answer:
     """Look once, judge, and say how long to wait when it is not decided."""
     rotation = event.rotation
-    assert rotation.pickup is not None  # noqa: S101 - begun at the publishing
-    state = claim.required(rotation.secret_name, event.mark)
-    rotation.pickup.polls += 1
-    look = polls.look(rotation, state)
-    finding = judge_pickup(rotation, look)
-    rotation.why = finding.reason
-    if finding.verdict is Verdict.ATTENTION:
-        rotation.ends(Outcome.NEEDS_ATTENTION, finding.reason, error="AttentionNeeded")
-    seconds = polls.wait_for_pickup(rotation, look.now)
-    return Answer(finding.verdict.value, rotation, wait_seconds=seconds)
+    secret = claim.required(rotation.secret_name, event.mark)
+    verdict, seconds = check(rotation, Phase.PICKUP, secret)
+    return Answer(verdict.value, rotation, wait_seconds=seconds)
 
 
 handler = state_function(step)

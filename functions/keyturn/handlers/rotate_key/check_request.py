@@ -100,7 +100,7 @@ def _begin(
     event: Event, request: RotateRequest, world: World, policy: Policy, decision: Decision
 ) -> Rotation:
     settings = Settings.from_env()
-    return Rotation(
+    rotation = Rotation(
         user_name=world.user_name,
         action=request.action,
         mode=request.mode,
@@ -109,14 +109,10 @@ def _begin(
         policy=policy,
         secret_name=settings.secret_name(world.user_name),
         secret_arn=world.secret.arn if world.secret else None,
-        old_access_key_id=decision.old_key_id,
-        old_version_id=decision.old_version_id,
-        new_access_key_id=decision.new_key_id,
-        new_version_id=decision.new_version_id,
-        old_exposed=decision.old_exposed,
         started_at=event.started_at,
-        why=decision.reason,
     )
+    rotation.follow(decision)
+    return rotation
 
 
 def _assert_patience(event: Event, world: World, policy: Policy, decision: Decision) -> None:

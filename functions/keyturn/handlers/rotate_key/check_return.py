@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from keyturn.handlers.frame import Answer, Event, state_function
-from keyturn.model.rotation import Outcome
-from keyturn.rotate import claim, polls
-from keyturn.rotate.evidence import Verdict, judge_return
+from keyturn.model.rotation import Phase
+from keyturn.rotate import claim
+from keyturn.rotate.checking import check
 
 
 def step(event: Event) -> Answer:
     """Look once, judge, and say how long to wait when it is not decided."""
     rotation = event.rotation
-    assert rotation.back is not None  # noqa: S101 - begun at the restoring
-    state = claim.required(rotation.secret_name, event.mark)
-    rotation.back.polls += 1
-    look = polls.look(rotation, state)
-    finding = judge_return(rotation, look)
-    why = f"{rotation.why}; went back to the old key; {finding.reason}"
-    if finding.verdict is Verdict.ATTENTION:
-        rotation.ends(
-            Outcome.NEEDS_ATTENTION,
-            f"{why}: move that consumer to the key in AWSCURRENT, then start BACK_OUT again",
-            error="BackoutIncomplete",
-        )
-    elif finding.verdict is not Verdict.WAIT:
-        error = None if rotation.back_out_requested else "RotationBackedOut"
-        rotation.ends(Outcome.BACKED_OUT, why, error=error)
-    seconds = polls.wait_for_return(rotation, look.now)
-    return Answer(finding.verdict.value, rotation, wait_seconds=seconds)
+    secret = claim.required(rotation.secret_name, event.mark)
+    verdict, seconds = check(rotation, Phase.RETURN, secret)
+    return Answer(verdict.value, rotation, wait_seconds=seconds)
 
 
 handler = state_function(step)

@@ -9,9 +9,9 @@ from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import CutoverPostponed, WorldContradictory
 from keyturn.model.identifiers import masked
 from keyturn.model.moments import iso
-from keyturn.model.rotation import Rotation
+from keyturn.model.rotation import Phase, Rotation
 from keyturn.model.world import Key, SecretState, Tag
-from keyturn.rotate import claim, polls
+from keyturn.rotate import claim, waiting
 from keyturn.rotate.evidence import Finding, Verdict, judge_pickup
 
 
@@ -21,7 +21,7 @@ def step(event: Event) -> Answer:
     state = claim.required(rotation.secret_name, event.mark)
     which = event.data["which"]
     if which == "OLD":
-        look = polls.glance(rotation, state, health_asked=True)
+        look = waiting.glance(rotation, state, health_asked=True)
         _assert_still_so(judge_pickup(rotation, look))
         key = look.old
     else:
@@ -34,7 +34,7 @@ def step(event: Event) -> Answer:
         return Answer("DEACTIVATED", rotation)
     rotation.reactivated_at = None  # by an earlier pass of an EMERGENCY, if at all
     rotation.deactivated_at = datetime.now(UTC)
-    seconds = polls.begin_watch(rotation, rotation.deactivated_at)
+    seconds = waiting.begin(rotation, Phase.WATCH, since=rotation.deactivated_at)
     return Answer("DEACTIVATED", rotation, wait_seconds=seconds)
 
 

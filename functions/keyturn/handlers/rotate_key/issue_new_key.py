@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from pydantic import SecretStr
 
@@ -32,7 +33,7 @@ def step(event: Event) -> Answer:
             found = decide(world, ask, rotation.policy)
             if found.new_version_id == stored:
                 # What the first run decided under the claim may differ from Check Request's.
-                _adopt(rotation, found)
+                rotation.follow(replace(found, reason=rotation.why))
             return _issued(rotation, world.secret, stored)
     if rotation.exposed_key_id and not rotation.rotate_after_restore:
         claim.mark_exposed(world, name=rotation.secret_name, key_id=rotation.exposed_key_id)
@@ -88,7 +89,7 @@ def _issued(rotation: Rotation, state: SecretState, version: str) -> Answer:
 def _issue(
     event: Event, rotation: Rotation, decision: Decision, world: World, state: SecretState
 ) -> Answer:
-    _adopt(rotation, decision)
+    rotation.follow(decision)
     _make_room(rotation, decision, world, state)
     new = iam.create_key(rotation.user_name)
     version = key_version_id(new.id, event.mark)
@@ -108,12 +109,6 @@ def _issue(
         iam.delete_key(rotation.user_name, new.id)
         raise
     return _issued(rotation, state, version)
-
-
-def _adopt(rotation: Rotation, decision: Decision) -> None:
-    rotation.old_access_key_id = decision.old_key_id
-    rotation.old_version_id = decision.old_version_id
-    rotation.old_exposed = decision.old_exposed
 
 
 def _make_room(rotation: Rotation, decision: Decision, world: World, state: SecretState) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from keyturn.aws import secrets
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import WorldContradictory
-from keyturn.model.rotation import Outcome, Rotation
+from keyturn.model.rotation import Outcome, Phase, Rotation
 from keyturn.model.world import Label, SecretState
-from keyturn.rotate import claim, polls
+from keyturn.rotate import claim, waiting
 
 
 def step(event: Event) -> Answer:
@@ -28,7 +28,7 @@ def step(event: Event) -> Answer:
         return Answer("ISSUED", rotation)
     if rotation.old_exposed:
         return Answer("CUT_OVER", rotation)
-    return Answer("WAIT", rotation, wait_seconds=polls.begin_pickup(rotation, now))
+    return Answer("WAIT", rotation, wait_seconds=waiting.begin(rotation, Phase.PICKUP, since=now))
 
 
 def _publish(rotation: Rotation, state: SecretState, new: str) -> None:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from keyturn.aws import secrets
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import WorldContradictory
+from keyturn.model.rotation import Phase
 from keyturn.model.world import Label
-from keyturn.rotate import claim, polls
+from keyturn.rotate import claim, waiting
 
 
 def step(event: Event) -> Answer:
@@ -24,7 +25,7 @@ def step(event: Event) -> Answer:
         )
     if not secrets.move(state.arn, Label.CURRENT, to=old, expected=current):
         raise WorldContradictory(f"AWSCURRENT of {state.name} was moved by somebody else")
-    seconds = polls.begin_return(rotation, datetime.now(UTC))
+    seconds = waiting.begin(rotation, Phase.RETURN, since=datetime.now(UTC))
     if rotation.new_access_key_id in state.exposed_keys:
         seconds = 0  # an exposed new key goes now, whoever uses it
     verdict = "RETIRE_NEW" if rotation.rotate_after_restore else "WAIT"

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import RequestRejected
-from keyturn.model.rotation import Outcome, Rotation
+from keyturn.model.rotation import Outcome, Phase, Rotation
 from keyturn.model.settings import Settings
 from keyturn.model.world import Tag, World
-from keyturn.rotate import announce, claim, polls, snapshot
+from keyturn.rotate import announce, claim, snapshot, waiting
 from keyturn.rotate.decision import Ask, Decision, Step, decide
 
 _NOT_FROM_HERE = frozenset({Step.ISSUE, Step.WAIT, Step.STOP_CLAIMANT, Step.REJECT})
@@ -92,13 +92,7 @@ def _skip(event: Event, rotation: Rotation, reason: str) -> Answer:
 
 
 def _adopt(rotation: Rotation, decision: Decision, world: World) -> None:
-    rotation.old_access_key_id = decision.old_key_id
-    rotation.old_version_id = decision.old_version_id
-    rotation.new_access_key_id = decision.new_key_id
-    rotation.new_version_id = decision.new_version_id
-    rotation.old_exposed = decision.old_exposed
-    rotation.rotate_after_restore = decision.rotate_after_restore
-    rotation.why = decision.reason
+    rotation.follow(decision)
     # Whoever probed the new key before has ended by now; when exactly is not known.
     rotation.probe_ended_at = world.now
     old, new = world.find(decision.old_key_id), world.find(decision.new_key_id)
@@ -111,12 +105,14 @@ def _set_up(rotation: Rotation, decision: Decision, world: World) -> int:
     if old is not None and not old.active:
         rotation.deactivated_at = _recorded_deactivation(world, decision.old_key_id)
     if decision.step is Step.RESUME_PICKUP:
-        return polls.begin_pickup(rotation, world.now)
+        return waiting.begin(rotation, Phase.PICKUP, since=world.now)
     if decision.step is Step.RESUME_WATCH:
+        since = rotation.deactivated_at or world.now
+        seconds = waiting.begin(rotation, Phase.WATCH, since=since, now=world.now)
         # Nobody has looked since the other execution died: look soon.
-        return min(rotation.policy.poll_min_seconds, polls.begin_watch(rotation, world.now))
+        return min(rotation.policy.poll_min_seconds, seconds)
     if decision.step is Step.FINISH_BACK_OUT:
-        seconds = polls.begin_return(rotation, world.now)
+        seconds = waiting.begin(rotation, Phase.RETURN, since=world.now)
         return 0 if decision.new_key_id in world.exposed_keys else seconds
     if decision.step is Step.EXPOSED_ONLY:
         rotation.ends(Outcome.NEEDS_ATTENTION, decision.reason, error="AttentionNeeded")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.model.rotation import Polling, Rotation
+from keyturn.model.rotation import Phase, Polling, Rotation
 from keyturn.model.signals import Signal, SignalState
 from keyturn.model.world import Key, LastUse, SecretState
 from keyturn.rotate.evidence import (
@@ -48,7 +48,7 @@ def rotation(**fields: object) -> Rotation:
         "new_access_key_id": K2,
         "started_at": ago(700_000),
         "probe_ended_at": ago(650_000),
-        "pickup": Polling(began_at=ago(3_600)),
+        "loops": {Phase.PICKUP: Polling(began_at=ago(3_600))},
     }
     return Rotation.model_validate(base | fields)
 
@@ -140,14 +140,14 @@ def test_waits_while_evidence_is_missing_and_calls_a_person_or_goes_back_at_the_
     waiting = judge_pickup(looked(rotation(), look), look)
     assert waiting.verdict is Verdict.WAIT
     assert says in waiting.reason
-    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    late = rotation(loops={Phase.PICKUP: Polling(began_at=ago(POLICY.pickup_timeout_seconds))})
     ended = judge_pickup(looked(late, look), look)
     unused_new = late.seen.consumer_use is None
     assert ended.verdict is (Verdict.BACK_OUT if unused_new else Verdict.ATTENTION)
 
 
 def test_no_way_back_to_an_old_key_that_somebody_deactivated() -> None:
-    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    late = rotation(loops={Phase.PICKUP: Polling(began_at=ago(POLICY.pickup_timeout_seconds))})
     for old in (used(K1, QUIET, active=False), None):
         look = Look(NOW, old, unused(K2, 60))
         assert judge_pickup(looked(late, look), look).verdict is Verdict.ATTENTION
@@ -171,7 +171,7 @@ def test_no_data_whatever_gets_past_a_key_that_is_not_quiet(
     old_seconds: int, new_seconds: int, service: str, waited: int
 ) -> None:
     look = Look(NOW, used(K1, old_seconds), used(K2, new_seconds, service))
-    found = looked(rotation(pickup=Polling(began_at=ago(waited))), look)
+    found = looked(rotation(loops={Phase.PICKUP: Polling(began_at=ago(waited))}), look)
     if judge_pickup(found, look).verdict is Verdict.GO_ON:
         assert old_seconds >= QUIET
         assert service != "secretsmanager"
@@ -188,7 +188,7 @@ def test_later_data_never_makes_a_key_quieter(seconds: int, lag: int) -> None:
 
 
 def with_health(waited: int, **fields: object) -> Rotation:
-    found = rotation(pickup=Polling(began_at=ago(waited)), **fields)
+    found = rotation(loops={Phase.PICKUP: Polling(began_at=ago(waited))}, **fields)
     found.policy.health_url = "https://example.com/health"
     return found
 
@@ -236,7 +236,7 @@ def test_the_secret_has_to_be_as_it_was_published(
 def test_nobody_is_waited_for_when_the_old_key_is_exposed() -> None:
     """Such a rotation waits for no pickup; it may even have lost its old key."""
     look = Look(NOW, used(K1, 1), unused(K2, 60), signals=[alarm(SignalState.BAD)])
-    exposed = rotation(old_exposed=True, pickup=None)
+    exposed = rotation(old_exposed=True, loops={})
     assert judge_pickup(exposed, look).verdict is Verdict.GO_ON
     lost = Look(NOW, used(K1, 1), None)
     assert judge_pickup(exposed, lost).verdict is Verdict.BACK_OUT
@@ -246,7 +246,8 @@ def test_nobody_is_waited_for_when_the_old_key_is_exposed() -> None:
 
 
 def watching(deactivated_seconds_ago: int, **fields: object) -> Rotation:
-    return rotation(deactivated_at=ago(deactivated_seconds_ago), **fields)
+    loops = {Phase.WATCH: Polling(began_at=ago(deactivated_seconds_ago))}
+    return rotation(loops=loops, **fields)
 
 
 def test_the_watch_covers_one_and_a_half_of_the_longest_interval_seen() -> None:
@@ -318,7 +319,8 @@ SETTLED = GRACE + QUIET
 
 
 def returning(restored_seconds_ago: int, **fields: object) -> Rotation:
-    return rotation(restored_at=ago(restored_seconds_ago), **fields)
+    loops = {Phase.RETURN: Polling(began_at=ago(restored_seconds_ago))}
+    return rotation(loops=loops, **fields)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_a_key_that_was_read_and_not_used_stays_after_a_back_out() -> None:
     begun = rotation(published_at=ago(2 * SETTLED))
     reading = Look(ago(1.4 * SETTLED), used(K1, 1.5 * SETTLED, "secretsmanager"), quiet)
     read = looked(begun, reading)
-    read.restored_at = ago(SETTLED)
+    read.loops[Phase.RETURN] = Polling(began_at=ago(SETTLED))
     # Our own probe of the old key, before the return, is the last use of it that shows.
     held = Look(NOW, used(K1, SETTLED + 10, "sts"), quiet)
     assert judge_return(looked(read, held), held).verdict is Verdict.ATTENTION
@@ -381,7 +383,7 @@ def test_a_key_that_was_read_and_not_used_stays_after_a_back_out() -> None:
 
 def test_a_job_that_only_reads_its_secret_is_told_why_it_was_not_seen() -> None:
     look = Look(NOW, used(K1, 60), used(K2, 60, "secretsmanager"))
-    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    late = rotation(loops={Phase.PICKUP: Polling(began_at=ago(POLICY.pickup_timeout_seconds))})
     finding = judge_pickup(looked(late, look), look)
     assert finding.verdict is Verdict.BACK_OUT
     assert "docs/consumers.md" in finding.reason
