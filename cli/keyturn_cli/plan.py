@@ -15,11 +15,12 @@ from rich.table import Table
 
 from keyturn.model.errors import RequestRejected
 from keyturn.model.identifiers import masked, masked_in
-from keyturn.model.request import RotateRequest, parse_rotate_request
+from keyturn.model.request import parse_rotate_request
 from keyturn.model.rotation import Policy
 from keyturn.model.world import Tag, World
 from keyturn.rotate import signals, snapshot
-from keyturn.rotate.decision import Ask, Decision, Step, decide
+from keyturn.rotate.beginning import asked, assess
+from keyturn.rotate.decision import Decision, Step
 from keyturn.rotate.policy import settle
 from keyturn_cli import output
 from keyturn_cli.stack import Stack
@@ -81,31 +82,16 @@ def make(stack: Stack, user: str, request: Mapping[str, Any]) -> Plan:
         policy = settle(settings, world.secret.tags if world.secret else {}, parsed.timing)
     except RequestRejected as rejected:
         return Plan(user, Step.REJECT, str(rejected))
-    decision = decide(world, _ask(parsed), policy)
-    needs_alarms = parsed.action == "ROTATE" and parsed.mode == "STANDARD"
-    missing = signals.missing(policy) if needs_alarms else []
-    return outlook(world, decision, policy, missing_alarms=missing)
+    decision = assess(world, asked(parsed, world), policy, missing=lambda: signals.missing(policy))
+    return outlook(world, decision, policy)
 
 
-def _ask(request: RotateRequest) -> Ask:
-    return Ask(
-        action=request.action,
-        mode=request.mode,
-        force=request.force,
-        exposed_key_id=request.access_key_id if request.mode == "EMERGENCY" else None,
-    )
-
-
-def outlook(world: World, decision: Decision, policy: Policy, *, missing_alarms: list[str]) -> Plan:
+def outlook(world: World, decision: Decision, policy: Policy) -> Plan:
     """Return the plan that follows from a decision.
 
     The old key goes when it has been quiet for the quiet period and all that AWS's data may lag,
     so not before its last use plus that, however quick the consumers are.
     """
-    if missing_alarms and decision.step not in (Step.REJECT, Step.SKIP, Step.WAIT):
-        names = ", ".join(missing_alarms)
-        reason = f"the secret's tags name alarms that do not exist: {names}"
-        return Plan(world.user_name, Step.REJECT, reason, world, decision, policy)
     earliest = latest = None
     old = world.find(decision.old_key_id)
     if decision.step in _WAITS_FOR_CONSUMERS and old and not decision.old_exposed:

@@ -18,7 +18,8 @@ from keyturn.aws import iam, secrets
 from keyturn.model.errors import AwsRefused
 from keyturn.model.moments import iso
 from keyturn.model.world import Key, Label, LastResult, SecretState, Tag
-from keyturn.rotate.decision import Ask, Step, decide
+from keyturn.rotate.beginning import assess
+from keyturn.rotate.decision import Ask, Step
 from keyturn_cli import app as wiring
 from keyturn_cli import aws, onboard, people, plan, start, status
 from keyturn_cli.errors import CliError
@@ -49,8 +50,8 @@ def test_of_two_active_keys_the_exposed_one_must_be_named_and_the_whole_ids_can_
 
 def planned(one: Key, held: SecretState | None, *missing_alarms: str) -> plan.Plan:
     seen = world(one, secret=held)
-    decision = decide(seen, Ask(), POLICY)
-    return plan.outlook(seen, decision, POLICY, missing_alarms=list(missing_alarms))
+    decision = assess(seen, Ask(), POLICY, missing=lambda: missing_alarms)
+    return plan.outlook(seen, decision, POLICY)
 
 
 def test_the_old_key_goes_when_it_was_quiet_for_the_period_and_all_lateness() -> None:

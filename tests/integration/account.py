@@ -17,7 +17,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions.models import stepfunctions_backends
 
 import keyturn.handlers
-from keyturn.model.identifiers import execution_mark
+from keyturn.model import execution as model
 from keyturn.model.moments import iso
 from keyturn.model.settings import Settings
 from keyturn.model.world import World
@@ -42,6 +42,7 @@ ENVIRONMENT = template.environment(
     AWS_SECRET_ACCESS_KEY="testing",
     AWS_REGION=REGION,
     AWS_DEFAULT_REGION=REGION,
+    POWERTOOLS_SERVICE_NAME="keyturn",
     SECRET_NAME_PREFIX=PREFIX,
     MANAGED_TAG_VALUE="test",
     QUIET_PERIOD_SECONDS=93_600,
@@ -74,9 +75,14 @@ class Execution:
         self.rotation: dict[str, Any] | None = None
 
     @property
+    def known(self) -> model.Execution:
+        """What the functions know of it."""
+        return model.Execution(self.arn, self.started_at)
+
+    @property
     def mark(self) -> str:
         """The execution's mark."""
-        return execution_mark(self.arn, self.started_at)
+        return self.known.mark
 
     def payload(
         self, *, entered_at: datetime | None = None, redrives: int = 0, **fields: Any

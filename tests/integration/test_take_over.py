@@ -101,12 +101,11 @@ def retire(account: Account, *, ended_ago: timedelta = timedelta(hours=1)) -> Ex
     execution = account.execution(retire=True)
     with fence.opened(fence.Fence(execution.started_at)):
         claim.take(
+            execution.known,
             account.look(),
             Ask(),
             Decision(Step.ISSUE, "retiring"),
             name=NAME,
-            execution_arn=execution.arn,
-            mark=execution.mark,
             action="RETIRE",
         )
     account.dies(execution, ago=ended_ago)

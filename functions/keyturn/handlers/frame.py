@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from keyturn.aws import fence
 from keyturn.model.environment import Environment
 from keyturn.model.errors import KeyturnError, RequestRejected, UnexpectedFailure
-from keyturn.model.identifiers import execution_mark, masked_in
+from keyturn.model.execution import Execution
+from keyturn.model.identifiers import masked_in
 from keyturn.model.moments import parsed
 from keyturn.model.rotation import Rotation
 from keyturn.rotate.announce import Announcement
@@ -33,12 +34,11 @@ logger = Logger()
 class Event:
     """What a state passes to its function.
 
-    `arn`, `started_at`, `mark` name the execution; `failure` is the error that led here
+    `failure` is the error that led here
     ({Error, Cause}) or None; `data` is the payload itself, for what only one state passes.
     """
 
-    arn: str
-    started_at: datetime
+    execution: Execution
     entered_at: datetime
     redrive_count: int
     execution_input: Any
@@ -51,24 +51,13 @@ class Event:
         context = data["context"]
         execution = context["Execution"]
         return cls(
-            arn=execution["Id"],
-            started_at=parsed(execution["StartTime"]),
+            execution=Execution(execution["Id"], parsed(execution["StartTime"])),
             entered_at=parsed(context["State"]["EnteredTime"]),
             redrive_count=int(execution.get("RedriveCount") or 0),
             execution_input=execution.get("Input"),
             failure=data.get("failure"),
             data=data,
         )
-
-    @property
-    def mark(self) -> str:
-        """The execution's mark, as it is in the version ids that it makes."""
-        return execution_mark(self.arn, self.started_at)
-
-    @property
-    def account_id(self) -> str:
-        """The account that the execution runs in."""
-        return self.arn.split(":")[4]
 
     @property
     def rotation(self) -> Rotation:
@@ -127,7 +116,7 @@ def state_function(
 
     def run(data: dict[str, Any]) -> dict[str, Any]:
         event = Event.parse(data)
-        logger.append_keys(execution=event.arn)
+        logger.append_keys(execution=event.execution.arn)
         with fence.opened(fence.Fence(event.entered_at, event.redrive_count)):
             if not answers_redriven:
                 fence.assert_not_redriven()

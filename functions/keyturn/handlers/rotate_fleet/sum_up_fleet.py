@@ -12,7 +12,7 @@ from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch
 from keyturn.handlers.frame import framed
-from keyturn.handlers.rotate_key.decide import failure_in_words
+from keyturn.model.errors import failure_in_words
 
 
 def run(data: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from keyturn.rotate.checking import check
 def step(event: Event) -> Answer:
     """Look once, judge, and say how long to wait when it is not decided."""
     rotation = event.rotation
-    secret = claim.required(rotation.secret_name, event.mark)
+    secret = claim.required(rotation.secret_name, event.execution.mark)
     verdict, seconds = check(rotation, Phase.RETURN, secret)
     return Answer(verdict.value, rotation, wait_seconds=seconds)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from keyturn.handlers.frame import Answer, Event, state_function
-from keyturn.handlers.rotate_key.prove_new_key import prove_version
+from keyturn.rotate.proving import prove_version
 
 
 def step(event: Event) -> Answer:
     """Prove the key in the version to go back to."""
     rotation = event.rotation
-    prove_version(event, rotation.old_version_id)
+    prove_version(event.execution, rotation, rotation.old_version_id)
     return Answer("PROVEN", rotation)
 
 

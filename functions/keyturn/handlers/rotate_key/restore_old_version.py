@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from keyturn.aws import secrets
 from keyturn.handlers.frame import Answer, Event, state_function
-from keyturn.model.errors import WorldContradictory
-from keyturn.model.rotation import Phase
-from keyturn.model.world import Label
-from keyturn.rotate import claim, waiting
+from keyturn.rotate.publishing import restore
 
 
 def step(event: Event) -> Answer:
-    """Restore, then wait for the return; RETIRE_NEW when the new key is exposed and must go."""
+    """Restore."""
     rotation = event.rotation
-    state = claim.required(rotation.secret_name, event.mark)
-    old = rotation.old_version_id or ""
-    current = state.version(Label.CURRENT)
-    if current not in (old, rotation.new_version_id):
-        raise WorldContradictory(
-            f"AWSCURRENT of {state.name} is on {current}, on neither key of this rotation: "
-            "somebody else changed the secret"
-        )
-    if not secrets.move(state.arn, Label.CURRENT, to=old, expected=current):
-        raise WorldContradictory(f"AWSCURRENT of {state.name} was moved by somebody else")
-    seconds = waiting.begin(rotation, Phase.RETURN, since=datetime.now(UTC))
-    if rotation.new_access_key_id in state.exposed_keys:
-        seconds = 0  # an exposed new key goes now, whoever uses it
-    verdict = "RETIRE_NEW" if rotation.rotate_after_restore else "WAIT"
-    return Answer(verdict, rotation, wait_seconds=seconds)
+    found = restore(event.execution, rotation)
+    return Answer(found.word, rotation, wait_seconds=found.wait_seconds)
 
 
 handler = state_function(step)
