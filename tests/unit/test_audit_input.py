@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.audit import outputs, run
+from keyturn.audit import outputs, rows, run
 from keyturn.audit.context import dump_context, load_source
 from keyturn.audit.errors import ReportError
 from keyturn.audit.model import (
@@ -23,7 +23,7 @@ from keyturn.audit.model import (
 )
 from keyturn.audit.outputs import Files
 from keyturn.audit.run import audit
-from keyturn.audit.sources import USER_RULES
+from keyturn.audit.standards import USER_RULES
 from tests.unit.credential_reports import (
     ACCOUNT,
     COLUMNS,
@@ -99,7 +99,7 @@ def test_counts_are_the_same_however_few_judgements_are_remembered(
         for number in range(70)
     ]
     kept, report = audited(*rows)
-    monkeypatch.setattr(run, "_MOST_PLANS", most)
+    monkeypatch.setattr(run, "MOST_ALIKE", most)
     again, folded = audited(*rows)
     assert again.findings == kept.findings
     assert folded.summary() == report.summary()
@@ -220,7 +220,7 @@ def test_a_second_root_row_is_told() -> None:
 def test_repeated_users_are_found_in_long_sorted_reports_and_unsorted_ones_say_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run, "_MOST_NAMES", 10)
+    monkeypatch.setattr(rows, "MOST_NAMES", 10)
     names = [f"u{number:03}" for number in range(50)]
     _, report = audited(*map(user, names))
     assert report.problems == ()
@@ -377,7 +377,7 @@ def test_memory_does_not_grow_with_the_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Both sizes are beyond everything that is kept up to a limit.
-    monkeypatch.setattr(run, "_MOST_NAMES", 200)
+    monkeypatch.setattr(rows, "MOST_NAMES", 200)
     monkeypatch.setattr(outputs, "MOST_ON_THE_PAGE", 200)
 
     def peak(rows: int) -> int:

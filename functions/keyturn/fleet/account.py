@@ -18,7 +18,7 @@ from keyturn.audit.model import (
     Unavailable,
 )
 from keyturn.audit.outputs import Files
-from keyturn.audit.report import AccountCounts
+from keyturn.audit.counts import AccountCounts
 from keyturn.audit.run import audit as judge
 from keyturn.aws import reports, s3, secrets
 from keyturn.entry import logger

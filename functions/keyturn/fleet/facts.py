@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from keyturn.audit.columns import mended
+from keyturn.audit.rows import mended
 from keyturn.audit.model import SecretFacts
 from keyturn.request import is_user_name
 from keyturn.rotation import iso

@@ -6,9 +6,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from keyturn.audit.model import Finding, KeyRecord, Need, Severity, Status
-from keyturn.audit.page.markup import Html, counted, join, number, text
-from keyturn.audit.page.words import CREDENTIALS, NEEDS, RULES, SEVERITIES
+from keyturn.audit.model import Finding, KeyRecord, Need, Rule, Severity, Status
+from keyturn.audit.page.markup import (
+    CREDENTIALS,
+    NEEDS,
+    RULES,
+    SEVERITIES,
+    Html,
+    counted,
+    join,
+    number,
+    text,
+)
 
 _COMMAND = re.compile(r"`([^`]+)`")
 _SHORT = 160
@@ -200,7 +209,7 @@ def filters(name: str, choices: Choices) -> Iterator[str]:
     yield f'<p class="shown" id="{name}-shown" role="status"></p>'
 
 
-def rule_choices(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+def rule_choices(counts: Mapping[Rule, int]) -> list[tuple[str, str]]:
     """The rules that have findings, with how many, in the order of `RULES`."""
     return [(r.value, f"{r.value} ({number(counts[r])})") for r in RULES if counts.get(r)]
 
