@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from keyturn.decision import Ask, Decision, Step, decide
-from keyturn.rotation import Policy
-from keyturn.world import ClaimantState, Tag, World
+from keyturn.model.rotation import Policy
+from keyturn.model.world import ClaimantState, Tag, World
+from keyturn.rotate.decision import Ask, Decision, Step, decide
 from tests.unit.worlds import (
     ARN,
     GONE,

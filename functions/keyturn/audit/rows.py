@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from keyturn.audit.errors import ReportError
 from keyturn.audit.model import AccountSource
-from keyturn.identifiers import masked_in
+from keyturn.model.identifiers import masked_in
 
 ROOT = "<root_account>"
 SLOTS = (1, 2)

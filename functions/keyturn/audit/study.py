@@ -31,60 +31,41 @@ _Asked = Callable[[Facts, Calendar, int], int]
 class _Question(NamedTuple):
     id: str
     words: str
-    asked: _Asked
     study_count: int
+    asked: _Asked
     days: int = 0
+    study_of: int = STUDY_USERS
     of_users_so_old: bool = False
     """The share is of the users who are themselves at least so many days old."""
-    study_of: int = STUDY_USERS
 
 
+_TWO = "Users with two active keys"
+_OLD = "Users with an active key over"
 _QUESTIONS = (
     _Question(
         "console-users-without-mfa",
         "Users with a console password and no MFA",
-        lambda facts, *_: password_without_mfa(facts),
         773,
+        lambda facts, *_: password_without_mfa(facts),
     ),
     _Question(
         "keys-made-with-user",
         "Console users who got a key when they were created",
-        lambda facts, *_: key_made_with_user(facts),
         1331,
+        lambda facts, *_: key_made_with_user(facts),
     ),
-    _Question(
-        "two-active-keys", "Users with two active keys", lambda facts, *_: two_active(facts), 830
+    _Question("two-active-keys", _TWO, 830, lambda facts, *_: two_active(facts)),
+    *(
+        _Question(
+            f"two-active-keys-{n}", f"{_TWO} for over {n} days", count, two_active_for, n, of, True
+        )
+        for n, count, of in ((30, 799, 12100), (90, 720, 11395), (365, 445, 8001))
     ),
-    *[
-        _Question(
-            f"two-active-keys-{days}",
-            f"Users with two active keys for over {days} days",
-            two_active_for,
-            count,
-            days,
-            True,
-            of,
-        )
-        for days, count, of in ((30, 799, 12100), (90, 720, 11395), (365, 445, 8001))
-    ],
-    *[
-        _Question(
-            f"keys-over-{days}",
-            f"Users with an active key over {words} old",
-            any_key_older_than,
-            count,
-            days,
-        )
-        for days, words, count in (
-            (90, "90 days", 7580),
-            (365, "365 days", 4931),
-            (1826, "5 years", 245),
-        )
-    ],
-    *[
-        _Question(f"users-unused-{days}", f"Users unused for {days} days", user_unused, count, days)
-        for days, count in ((90, 6211), (365, 3549))
-    ],
+    _Question("keys-over-90", f"{_OLD} 90 days old", 7580, any_key_older_than, 90),
+    _Question("keys-over-365", f"{_OLD} 365 days old", 4931, any_key_older_than, 365),
+    _Question("keys-over-1826", f"{_OLD} 5 years old", 245, any_key_older_than, 1826),
+    _Question("users-unused-90", "Users unused for 90 days", 6211, user_unused, 90),
+    _Question("users-unused-365", "Users unused for 365 days", 3549, user_unused, 365),
 )
 
 

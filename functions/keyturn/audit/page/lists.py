@@ -12,16 +12,13 @@ from keyturn.audit.page.markup import (
     NEEDS,
     RULES,
     SEVERITIES,
-    Html,
     counted,
-    join,
     number,
     text,
 )
 
 _COMMAND = re.compile(r"`([^`]+)`")
 _SHORT = 160
-SEPARATOR = Html(" \u00b7 ")
 _NONE = '<span class="m">\u2013</span>'
 
 
@@ -94,18 +91,12 @@ def _severity(severity: Severity, status: Status) -> str:
 
 
 def _evidence(finding: Finding) -> str:
-    if not finding.dates and not finding.compliance:
-        return ""
     dates = "".join(f"<dt>{text(column)}<dd>{text(value)}" for column, value in finding.dates)
+    standards = " \u00b7 ".join(map(text, finding.compliance))
     return (
         "<details><summary>Dates and standards</summary>"
-        f"<dl>{dates}</dl>{_standards(finding.compliance)}</details>"
+        f"<dl>{dates}</dl><p>{standards}</p></details>"
     )
-
-
-@lru_cache(maxsize=64)
-def _standards(compliance: tuple[str, ...]) -> str:
-    return f"<p>{join(compliance, SEPARATOR)}</p>" if compliance else ""
 
 
 @lru_cache(maxsize=8192)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
 
@@ -11,29 +10,16 @@ from keyturn.audit.model import Need, Rule, Severity
 REPLACEMENT = "\ufffd"
 
 
-class Html(str):
-    """Markup that is already safe; every other string is escaped by `text`."""
-
-    __slots__ = ()
-
-
 def text(value: object) -> str:
     """A value for an element or a quoted attribute.
 
     Characters that cannot be seen (controls, text that turns its direction round, line separators)
     become a replacement character, so that nothing in a name can hide or disguise itself.
     """
-    if isinstance(value, Html):
-        return value
     string = str(value)
     if not string.isprintable():
         string = "".join(c if c.isprintable() or c == "\n" else REPLACEMENT for c in string)
     return escape(string)
-
-
-def join(parts: Iterable[str], between: str = "") -> Html:
-    """Safe markup out of safe markup and plain strings."""
-    return Html(between.join(text(part) for part in parts))
 
 
 def number(value: int) -> str:

@@ -119,11 +119,10 @@ def not_judged(report: Report) -> Iterator[str]:
     for account in report.accounts:
         for item in account.not_judged:
             where.setdefault(item, []).append(account.account_id)
-    cases, problems = unknown(report.findings), report.problems
-    clear = not (cases or where or problems)
-    yield f'<section class="unjudged{" clear" if clear else ""}" id="unjudged">'
+    problems = report.problems
+    yield f'<section class="unjudged{"" if where else " clear"}" id="unjudged">'
     yield "<h2>What could not be judged</h2>"
-    if clear:
+    if not where:
         yield "<p>Every rule could be judged for every user and account.</p></section>"
         return
     yield "<p>Unknown is not a pass: these need a look by hand, or a permission.</p><ul>"
@@ -131,9 +130,8 @@ def not_judged(report: Report) -> Iterator[str]:
         named = _named(accounts) if len(report.accounts) > 1 else ""
         yield f'<li><b class="b UNKNOWN">{item.rule.value}</b> {text(item.why)}'
         yield f"<small>{text(named)}</small></li>" if named else "</li>"
-    if cases:
-        yield '<li><a href="#status=UNKNOWN">'
-        yield f"See {counted(cases, 'case')}, each with how to find out</a></li>"
+    yield '<li><a href="#status=UNKNOWN">'
+    yield f"See {counted(unknown(report.findings), 'case')}, each with how to find out</a></li>"
     yield "</ul>"
     if problems:
         yield f"<details><summary>{counted(len(problems), 'problem')} of the reports"
