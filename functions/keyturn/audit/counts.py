@@ -14,7 +14,7 @@ from keyturn.audit.study import Tables
 
 FORMAT = "keyturn.audit/1"
 FindingKind = tuple[Rule, Status, Severity]
-_TOTALS = (
+COUNTED = (
     "rows",
     "users",
     "unreadable_rows",
@@ -78,7 +78,7 @@ class AccountCounts:
             "accountId": self.account_id,
             "source": self.source,
             "at": self.at.isoformat(),
-            **{camel(name): getattr(self, name) for name in _TOTALS},
+            **{camel(name): getattr(self, name) for name in COUNTED},
             "oldestManagedKeyAgeDays": self.oldest_managed_key_age_days,
             "oldestKeyAgeDays": self.oldest_key_age_days,
             "findings": _found(self.findings),
@@ -126,7 +126,7 @@ class Report:
             "thresholds": {camel(name): days for name, days in vars(self.thresholds).items()},
             "totals": {
                 "accounts": len(self.accounts),
-                **{camel(name): self.total(name) for name in _TOTALS},
+                **{camel(name): self.total(name) for name in COUNTED},
                 "findings": _found(self.findings),
             },
             "tables": self.tables.dump(),

@@ -31,13 +31,7 @@ NOT_KNOWN = 3
 
 TIERS = (30, 90, 365, 1826)
 """The ends of the age tiers, in days; the last is five years."""
-TIER_NAMES = (
-    "up to 30 days",
-    "31 to 90 days",
-    "91 to 365 days",
-    "over 365 days",
-    "over 5 years",
-)
+TIER_NAMES = ("up to 30 days", "31 to 90 days", "91 to 365 days", "over 365 days", "over 5 years")
 MADE_WITH_USER_SECONDS = 10
 _MADE_WITH_USER = timedelta(seconds=MADE_WITH_USER_SECONDS)
 _BOOLEANS = {"true": YES, "false": NO}
@@ -109,7 +103,7 @@ class Calendar:
         self._reached = {days: self._cuts.index(cut) for days, cut in reached.items()}
         self.youngest = len(self._cuts) - 1
         """The rank of a date that no rule asks for."""
-        self._ranks = (*range(len(self._cuts)), BROKEN)
+        self._ranks: tuple[int, ...] = (*range(len(self._cuts)), BROKEN)
         self._tiers = [
             TIER_NAMES[sum(self.over(rank, days) for days in TIERS)] for rank in self._ranks
         ]

@@ -24,7 +24,7 @@ from keyturn.audit.facts import (
     parsed,
 )
 from keyturn.audit.keys import is_managed
-from keyturn.audit.model import COMMON_TO_FINDINGS, Finding, Rule, Status
+from keyturn.audit.model import Finding, Rule, Status
 from keyturn.audit.rows import NO_DATES, Row, shown
 from keyturn.audit.rules import (
     credential_unused,
@@ -117,7 +117,12 @@ def finding_of(found: Finding, row: Row, calendar: Calendar) -> Finding:
     elif "{user}" in then:
         then = then.replace("{user}", user_option(row.user))
     return Finding(
-        *found[:COMMON_TO_FINDINGS],
+        found.severity,
+        found.status,
+        found.rule,
+        found.credential,
+        found.tier,
+        found.compliance,
         row.account_id,
         row.user,
         found.managed,

@@ -21,7 +21,7 @@ from keyturn.audit.facts import (
     Key,
     parsed,
 )
-from keyturn.audit.model import COMMON_TO_KEYS, KeyRecord, Need
+from keyturn.audit.model import KeyRecord, Need
 from keyturn.audit.rows import NO_DATES, Row
 from keyturn.audit.rules import credential_unused, credentials
 
@@ -59,7 +59,13 @@ def key_of(key: KeyRecord, row: Row, calendar: Calendar) -> KeyRecord:
     _, rotated, used, region, service = row.key(key.slot)
     created = parsed(rotated)
     return KeyRecord(
-        *key[:COMMON_TO_KEYS],
+        key.slot,
+        key.active,
+        key.tier,
+        key.managed,
+        key.console_password,
+        key.need,
+        key.advice,
         row.account_id,
         row.user,
         row.arn,

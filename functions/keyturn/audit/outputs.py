@@ -15,13 +15,7 @@ from typing import Generic, TypeVar
 
 from keyturn.audit.counts import Report
 from keyturn.audit.model import Finding, KeyRecord, Severity, Status
-from keyturn.audit.records import (
-    FINDING_COLUMNS,
-    KEY_COLUMNS,
-    Texts,
-    finding_texts,
-    key_texts,
-)
+from keyturn.audit.records import FINDING_COLUMNS, KEY_COLUMNS, Texts, finding_texts, key_texts
 
 MOST_ON_THE_PAGE = 5_000
 _TOGETHER = 100
@@ -124,10 +118,10 @@ class _Spool:
             self._flush()
 
     def _flush(self) -> None:
-        as_json = "".join([texts.json for texts in self._waiting])
+        as_json = "".join([text for text, _ in self._waiting])
         # The first record has no comma before it.
         self._json.write(_encoded(as_json if self._begun else as_json[1:]))
-        self._csv.write(_encoded("".join([texts.csv for texts in self._waiting])))
+        self._csv.write(_encoded("".join([text for _, text in self._waiting])))
         self._begun = True
         self._waiting.clear()
 

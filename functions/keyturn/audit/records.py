@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _text
-from typing import Any, NamedTuple
+from typing import Any
 
 from keyturn.audit.counts import camel
 from keyturn.audit.model import COMMON_TO_FINDINGS, COMMON_TO_KEYS, Finding, KeyRecord
@@ -19,40 +19,39 @@ _FORMULA = "=+-@\t\r\n"
 _WORDS = {None: "null", True: "true", False: "false"}
 
 
-class Texts(NamedTuple):
-    """A record as a JSON object behind a comma and a new line, and as a CSV row with its end."""
-
-    json: str
-    csv: str
+Texts = tuple[str, str]
+"""A record as a JSON object behind a comma and a new line, and as a CSV row with its end."""
 
 
 def finding_texts(finding: Finding) -> Texts:
     """Return a finding's texts; `dates` is an object in JSON and `column=cell; ...` in CSV."""
-    common = _common(finding[:COMMON_TO_FINDINGS], FINDING_COLUMNS)
-    account_id, user, managed, age_days, dates, detail, then, _ = finding[COMMON_TO_FINDINGS:]
+    as_json, as_csv = _common(finding[:COMMON_TO_FINDINGS], FINDING_COLUMNS)
+    account_id, user, dates = finding.account_id, finding.user, finding.dates
+    managed, age, detail, then = finding.managed, finding.age_days, finding.detail, finding.next
     told = ",".join([f'"{column}":{_text(value)}' for column, value in dates])
     shown = "; ".join([f"{column}={value}" for column, value in dates])
-    age = "null" if age_days is None else age_days
-    return Texts(
-        f'{common.json}"accountId":{_text(account_id)},"user":{_maybe(user)},'
-        f'"managed":{_WORDS[managed]},"ageDays":{age},"dates":{{{told}}},'
-        f'"detail":{_text(detail)},"next":{_text(then)}}}',
-        f"{common.csv}{account_id},{_cell(user)},{'' if managed is None else _WORDS[managed]},"
-        f"{'' if age_days is None else age_days},{_cell(shown)},{_cell(detail)},{_cell(then)}\r\n",
+    return (
+        f'{as_json}"accountId":{_text(account_id)},"user":{_maybe(user)},'
+        f'"managed":{_WORDS[managed]},"ageDays":{"null" if age is None else age},'
+        f'"dates":{{{told}}},"detail":{_text(detail)},"next":{_text(then)}}}',
+        f"{as_csv}{account_id},{_cell(user)},{'' if managed is None else _WORDS[managed]},"
+        f"{'' if age is None else age},{_cell(shown)},{_cell(detail)},{_cell(then)}\r\n",
     )
 
 
 def key_texts(key: KeyRecord) -> Texts:
     """Return a key's texts."""
-    common = _common(key[:COMMON_TO_KEYS], KEY_COLUMNS)
-    *told, age = key[COMMON_TO_KEYS:]
-    account_id, user, arn, user_created, created, used, service, region = told
-    return Texts(
-        f'{common.json}"accountId":{_text(account_id)},"user":{_text(user)},'
-        f'"userArn":{_text(arn)},"userCreated":{_text(user_created)},"created":{_maybe(created)},'
+    as_json, as_csv = _common(key[:COMMON_TO_KEYS], KEY_COLUMNS)
+    user, arn, made, age = key.user, key.user_arn, key.user_created, key.age_days
+    created, used = key.created, key.last_used
+    service, region = key.last_used_service, key.last_used_region
+    return (
+        f'{as_json}"accountId":{_text(key.account_id)},"user":{_text(user)},'
+        f'"userArn":{_text(arn)},"userCreated":{_text(made)},"created":{_maybe(created)},'
         f'"lastUsed":{_maybe(used)},"lastUsedService":{_maybe(service)},'
         f'"lastUsedRegion":{_maybe(region)},"ageDays":{"null" if age is None else age}}}',
-        f"{common.csv}{','.join(map(_cell, told))},{'' if age is None else age}\r\n",
+        f"{as_csv}{key.account_id},{_cell(user)},{_cell(arn)},{_cell(made)},{_cell(created)},"
+        f"{_cell(used)},{_cell(service)},{_cell(region)},{'' if age is None else age}\r\n",
     )
 
 
@@ -60,7 +59,7 @@ def key_texts(key: KeyRecord) -> Texts:
 def _common(values: tuple[Any, ...], columns: tuple[str, ...]) -> Texts:
     """Return the beginning of records whose first values are these."""
     said = {camel(column): value for column, value in zip(columns, values, strict=False)}
-    return Texts(
+    return (
         f",\n{json.dumps(said, separators=(',', ':'))[:-1]},",
         "".join(f"{_cell(_plain(value))}," for value in values),
     )

@@ -142,7 +142,7 @@ class Rows:
                 why = f"{fields}; the report may be cut short."
             else:
                 continue
-            yield Row(*picked, self.account_id or "unknown", rows.line_num), why
+            yield Row._make((*picked, self.account_id or "unknown", rows.line_num)), why
 
     def _header(self, cells: list[str]) -> tuple[Callable[[list[str]], tuple[str, ...]], int]:
         """Return what picks a row's cells, and how many a row has."""

@@ -18,14 +18,13 @@ from keyturn.audit.account import (
     secrets_unknown,
     unreadable,
 )
-from keyturn.audit.counts import AccountCounts, FindingKind, NotJudged, Report, RootFacts
+from keyturn.audit.counts import COUNTED, AccountCounts, FindingKind, NotJudged, Report, RootFacts
 from keyturn.audit.facts import (
     BROKEN,
     IN_FLIGHT,
     MANAGED,
     NO,
     NOT_KNOWN,
-    SLOTS,
     UNMANAGED,
     YES,
     Calendar,
@@ -37,13 +36,14 @@ from keyturn.audit.facts import (
 from keyturn.audit.findings import finding_of, findings_of
 from keyturn.audit.keys import key_of, keys_of
 from keyturn.audit.model import AccountSource, Finding, KeyRecord, Rule, Thresholds, Unavailable
-from keyturn.audit.rows import ROOT, Row, Rows
+from keyturn.audit.rows import ROOT, SLOTS, Row, Rows
 from keyturn.audit.rules import key_older_than
 from keyturn.audit.study import Tally
 
 MOST_ALIKE = 10_000
 """How many different facts are counted apart before they are added up."""
 _NO_ROOT = "the report has no row of the root user."
+_NO_DATE = "IAM publishes no date on which the root password was changed."
 
 
 class Sink(Protocol):
@@ -111,6 +111,8 @@ class _Account:
         self.findings: Counter[FindingKind] = Counter()
         self.counts: Counter[str] = Counter()
         self.root: RootFacts | None = None
+        self.unavailable: list[tuple[str, str]] = []
+        self.not_judged: list[NotJudged] = []
         self.oldest_rank = self.calendar.youngest
         self.oldest: int | None = None
         self.oldest_managed: int | None = None
@@ -119,23 +121,57 @@ class _Account:
         """Read the report to its end."""
         for row, why in self.rows:
             if why:
-                self._unreadable(row, f"line {row.line}: {why} Its rules are UNKNOWN.")
+                self._unreadable(f"line {row.line}: {why} Its rules are UNKNOWN.")
                 self._say(unreadable(row, why))
-            elif row.user == ROOT:
+            elif row.user != ROOT:
+                self._user(row)
+            elif self.root is None:
                 self._root(row)
             else:
-                self._user(row)
+                self._unreadable(
+                    f"line {row.line}: the root user is listed a second time; ignored."
+                )
         self._add_up()
-        account_id = self.rows.account_id or ""
-        if self.root is None:
-            self.rows.problem(f"{_NO_ROOT} The root rules are UNKNOWN.")
-            self._say(root_missing(account_id, _NO_ROOT))
-        if isinstance(self.source.managed, Unavailable):
-            self._say([secrets_unknown(account_id, self.source.managed.why)])
-        self._say(policy_findings(account_id, self.source.password_policy))
+        self._end(self.rows.account_id or "")
         if self.oldest is not None:
             self.tally.oldest_key_days = max(self.oldest, self.tally.oldest_key_days or 0)
-        return self._counted(account_id)
+        counts = self.counts
+        return AccountCounts(
+            account_id=self.rows.account_id or "",
+            source=self.source.name,
+            at=self.calendar.at,
+            rows=counts["users"] + counts["unreadable_rows"] + (self.root is not None),
+            **{name: counts[name] for name in COUNTED if name != "rows"},
+            oldest_managed_key_age_days=self.oldest_managed,
+            oldest_key_age_days=self.oldest,
+            findings=dict(self.findings),
+            root=self.root or RootFacts(None, None, None),
+            unavailable=tuple(self.unavailable),
+            not_judged=tuple(self.not_judged),
+            problems=self.rows.all_problems(),
+        )
+
+    def _end(self, account_id: str) -> None:
+        """Say what no row says, and what could not be judged for the whole account."""
+        report, secrets, policy = "credential report", self.source.managed, "password policy"
+        self._not_judged(Rule.ROOT_PASSWORD_ROTATION, report, _NO_DATE)
+        if self.root is None:
+            self._not_judged(Rule.ROOT_ACCESS_KEY, report, _NO_ROOT)
+            self.rows.problem(f"{_NO_ROOT} The root rules are UNKNOWN.")
+            self._say(root_missing(account_id, _NO_ROOT))
+        if isinstance(secrets, Unavailable):
+            unknown = secrets_unknown(account_id, secrets.why)
+            self._not_judged(Rule.TWO_ACTIVE_KEYS, "secrets", unknown.detail)
+            self.unavailable.append(("secrets", secrets.why))
+            self._say([unknown])
+        given = self.source.password_policy
+        if isinstance(given, Unavailable):
+            self._not_judged(Rule.PASSWORD_POLICY, policy, given.why)
+            self.unavailable.append((policy, given.why))
+        self._say(policy_findings(account_id, given))
+
+    def _not_judged(self, rule: Rule, source: str, why: str) -> None:
+        self.not_judged.append(NotJudged(rule, source, why))
 
     def _user(self, row: Row) -> None:
         calendar, sink = self.calendar, self.sink
@@ -204,10 +240,6 @@ class _Account:
 
     def _root(self, row: Row) -> None:
         """Judge the root user's row, by the root rules only."""
-        if self.root:
-            why = f"line {row.line}: the root user is listed a second time; ignored."
-            self._unreadable(row, why)
-            return
         mfa = boolean(row.mfa_active)
         active = [boolean(row.key(slot)[0]) for slot in SLOTS]
         self.root = RootFacts(
@@ -217,7 +249,7 @@ class _Account:
         )
         self._say(root_findings(row, self.calendar))
 
-    def _unreadable(self, row: Row, problem: str) -> None:
+    def _unreadable(self, problem: str) -> None:
         self.counts["unreadable_rows"] += 1
         self.rows.problem(problem)
 
@@ -227,44 +259,3 @@ class _Account:
             self.findings[finding.rule, finding.status, finding.severity] += 1
             if self.sink is not None:
                 self.sink.finding(finding)
-
-    def _counted(self, account_id: str) -> AccountCounts:
-        counts, source = self.counts, self.source
-        unavailable = []
-        not_judged = [
-            NotJudged(
-                Rule.ROOT_PASSWORD_ROTATION,
-                "credential report",
-                "IAM publishes no date on which the root password was changed.",
-            )
-        ]
-        if self.root is None:
-            not_judged.append(NotJudged(Rule.ROOT_ACCESS_KEY, "credential report", _NO_ROOT))
-        if isinstance(source.managed, Unavailable):
-            unavailable.append(("secrets", source.managed.why))
-            told = secrets_unknown(account_id, source.managed.why).detail
-            not_judged.append(NotJudged(Rule.TWO_ACTIVE_KEYS, "secrets", told))
-        if isinstance(source.password_policy, Unavailable):
-            why = source.password_policy.why
-            unavailable.append(("password policy", why))
-            not_judged.append(NotJudged(Rule.PASSWORD_POLICY, "password policy", why))
-        return AccountCounts(
-            account_id=account_id,
-            source=source.name,
-            at=self.calendar.at,
-            rows=counts["users"] + counts["unreadable_rows"] + (self.root is not None),
-            users=counts["users"],
-            unreadable_rows=counts["unreadable_rows"],
-            keys=counts["keys"],
-            active_keys=counts["active_keys"],
-            managed_users=counts["managed_users"],
-            rotations_in_flight=counts["rotations_in_flight"],
-            managed_keys_over_age=counts["managed_keys_over_age"],
-            oldest_managed_key_age_days=self.oldest_managed,
-            oldest_key_age_days=self.oldest,
-            findings=dict(self.findings),
-            root=self.root or RootFacts(None, None, None),
-            unavailable=tuple(unavailable),
-            not_judged=tuple(not_judged),
-            problems=self.rows.all_problems(),
-        )

@@ -7,15 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from keyturn.audit.model import Finding, KeyRecord, Need, Rule, Severity, Status
-from keyturn.audit.page.markup import (
-    CREDENTIALS,
-    NEEDS,
-    RULES,
-    SEVERITIES,
-    counted,
-    number,
-    text,
-)
+from keyturn.audit.page.markup import CREDENTIALS, NEEDS, RULES, SEVERITIES, counted, number, text
 
 _COMMAND = re.compile(r"`([^`]+)`")
 _SHORT = 160

@@ -8,15 +8,7 @@ from datetime import datetime
 from keyturn.audit.counts import AccountCounts, NotJudged, Report, by_rule, by_severity, unknown
 from keyturn.audit.model import Severity
 from keyturn.audit.page.lists import filters, table
-from keyturn.audit.page.markup import (
-    RULES,
-    SEVERITIES,
-    counted,
-    moment,
-    number,
-    share,
-    text,
-)
+from keyturn.audit.page.markup import RULES, SEVERITIES, counted, moment, number, share, text
 from keyturn.audit.study import STUDY, STUDY_ACCOUNTS, STUDY_USERS, Measure
 
 _ROW = 44  # a bar of the chart, with its words
