@@ -62,10 +62,11 @@ def written(tmp_path: Path) -> tuple[dict[str, Path], Kept, Report]:
         }
         for number, name in enumerate(NASTY)
     ]
-    kept, files = Kept(), Files(tmp_path)
+    kept = Kept()
     source = AccountSource(lines=lines(root(), *rows), at=NOW, password_policy=None)
-    report = audit([source], Thresholds(), sink=Both(kept, files))
-    return files.write(report, page=False), kept, report
+    with Files(tmp_path) as files:
+        report = audit([source], Thresholds(), sink=Both(kept, files))
+        return files.write(report, page=False), kept, report
 
 
 def _camel(name: str) -> str:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import TypeVar
 
 from keyturn.audit.counts import Report, by_rule
 from keyturn.audit.model import Finding, KeyRecord, Thresholds
 from keyturn.audit.page import lists, overview
 from keyturn.audit.page.markup import number, text
 
-T = TypeVar("T")
 
-
-def render(report: Report, findings: Iterable[Finding], keys: Iterable[KeyRecord]) -> Iterator[str]:
+def render(report: Report, findings: Sequence[Finding], keys: Sequence[KeyRecord]) -> Iterator[str]:
     """The page in pieces, in order.
 
-    `findings` and `keys` come worst first and are read once, a row at a time; where the report
-    counted more than these, the page says so.
+    `findings` and `keys` come worst first; where the report counted more, the page says so.
     """
     at = max((account.at for account in report.accounts), default=datetime.now(UTC))
     several = len(report.accounts) > 1
@@ -87,11 +83,10 @@ def _labels(name: str, columns: Iterable[lists.Column]) -> str:
     )
 
 
-def _findings(report: Report, findings: Iterable[Finding]) -> Iterator[str]:
+def _findings(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
     yield '<section id="findings"><h2>Findings and what to do next</h2>'
     yield "<p>Keyturn rotates the keys of managed users. Everything else is for a person to do: the"
     yield " audit deletes and disables nothing.</p>"
-    counting = Counting(findings)
     choices = [
         ("rule", "Rule", lists.rule_choices(by_rule(report.findings))),
         ("severity", "Severity", lists.SEVERITY),
@@ -99,23 +94,22 @@ def _findings(report: Report, findings: Iterable[Finding]) -> Iterator[str]:
         ("managed", "Managed", lists.MANAGED),
     ]
     yield from lists.filters("findings", [*choices, *_accounts(report)])
-    yield from lists.findings_table(counting, with_account=len(report.accounts) > 1)
-    yield from _rest(counting.count, report.findings_total, "findings", "findings.csv")
+    yield from lists.findings_table(findings, with_account=len(report.accounts) > 1)
+    yield from _rest(len(findings), report.findings_total, "findings", "findings.csv")
     yield "</section>"
 
 
-def _keys(report: Report, keys: Iterable[KeyRecord]) -> Iterator[str]:
+def _keys(report: Report, keys: Sequence[KeyRecord]) -> Iterator[str]:
     yield '<section id="keys"><h2>Long-term keys: need they exist at all?</h2>'
     yield "<p>The safest key is the one that is not there.</p>"
-    counting = Counting(keys)
     choices = [
         ("need", "Need it exist?", lists.NEED),
         ("state", "State", lists.STATE),
         ("managed", "Managed", lists.MANAGED),
     ]
     yield from lists.filters("keys", [*choices, *_accounts(report)])
-    yield from lists.keys_table(counting, with_account=len(report.accounts) > 1)
-    yield from _rest(counting.count, report.total("keys"), "keys", "keys.csv")
+    yield from lists.keys_table(keys, with_account=len(report.accounts) > 1)
+    yield from _rest(len(keys), report.total("keys"), "keys", "keys.csv")
     yield "</section>"
 
 
@@ -123,19 +117,6 @@ def _accounts(report: Report) -> lists.Choices:
     """The choice of an account, where there are several."""
     ids = [account.account_id for account in report.accounts]
     return [("account", "Account", zip(ids, ids, strict=True))] if len(ids) > 1 else []
-
-
-class Counting(Iterator[T]):
-    """Passes things on and counts them."""
-
-    def __init__(self, things: Iterable[T]) -> None:
-        self._things = iter(things)
-        self.count = 0
-
-    def __next__(self) -> T:
-        thing = next(self._things)
-        self.count += 1
-        return thing
 
 
 def _rest(shown: int, total: int, what: str, file: str) -> Iterator[str]:

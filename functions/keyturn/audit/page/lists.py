@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 
 from keyturn.audit.model import Finding, KeyRecord, Need, Rule, Severity, Status
 from keyturn.audit.page.markup import CREDENTIALS, NEEDS, RULES, SEVERITIES, counted, number, text
@@ -47,17 +46,17 @@ def finding_columns(*, with_account: bool) -> list[Column]:
 
 def findings_table(findings: Iterable[Finding], *, with_account: bool) -> Iterator[str]:
     """The findings, in the order in which they come."""
-    seen: set[str] = set()
-
-    def rows() -> Iterator[str]:
-        for finding in findings:
-            # The first row of a rule is where a link to the rule leads without a script.
-            anchor = "" if finding.rule in seen else f' id="rule={finding.rule.value}"'
-            seen.add(finding.rule)
-            yield _finding(finding, anchor, with_account=with_account)
-
     columns = finding_columns(with_account=with_account)
-    yield from table("findings", "Findings", columns, rows())
+    yield from table("findings", "Findings", columns, _finding_rows(findings, with_account))
+
+
+def _finding_rows(findings: Iterable[Finding], with_account: bool) -> Iterator[str]:
+    seen: set[Rule] = set()
+    for finding in findings:
+        # The first row of a rule is where a link to the rule leads without a script.
+        anchor = "" if finding.rule in seen else f' id="rule={finding.rule.value}"'
+        seen.add(finding.rule)
+        yield _finding(finding, anchor, with_account=with_account)
 
 
 def _finding(finding: Finding, anchor: str, *, with_account: bool) -> str:
@@ -75,7 +74,6 @@ def _finding(finding: Finding, anchor: str, *, with_account: bool) -> str:
     )
 
 
-@lru_cache(maxsize=16)
 def _severity(severity: Severity, status: Status) -> str:
     unknown = '<b class="b UNKNOWN">Not judged</b>' if status is Status.UNKNOWN else ""
     badge = f'<b class="b {severity.value}">{SEVERITIES[severity]}</b>'
@@ -91,7 +89,6 @@ def _evidence(finding: Finding) -> str:
     )
 
 
-@lru_cache(maxsize=8192)
 def _age(age: int | None, tier: str | None) -> str:
     if age is None:
         return f'<td data-v="">{_NONE}</td>'
@@ -158,7 +155,6 @@ def _key(key: KeyRecord, *, with_account: bool) -> str:
     )
 
 
-@lru_cache(maxsize=8)
 def _need(need: Need) -> str:
     what, why = NEEDS[need]
     return (
