@@ -27,7 +27,7 @@ from keyturn.audit.model import (
 from keyturn.audit.outputs import Files
 from keyturn.audit.page import render
 from keyturn.audit.run import audit
-from tests.unit.credential_reports import GOOD_POLICY, NOW, lines, root
+from tests.unit.credential_reports import GOOD_POLICY, NOW, key, lines, root, user
 from tools import audit_picture
 
 AT = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -248,8 +248,13 @@ def test_many_accounts_are_named_and_their_problems_told() -> None:
     sources = [audit_picture.source(1, account) for account in accounts]
     sources[0] = AccountSource([*sources[0].lines, "cut,short\n"], AT)
 
+    sources[1] = AccountSource(
+        lines(root(accounts[1]), user("ci", accounts[1], **key(1, "garbage"))), NOW
+    )
+
     words = Page(page(report=counted(*sources))).text
 
+    assert "Not in the chart: 1 active key of unknown age." in words
     assert f"{', '.join(accounts[:10])} and 2 more" in words
     assert "1 problem of the reports" in words
     assert "line 4: the row has 2 fields and the header 17" in words

@@ -38,7 +38,7 @@ from keyturn.audit.keys import key_of, keys_of
 from keyturn.audit.model import AccountSource, Finding, KeyRecord, Rule, Thresholds, Unavailable
 from keyturn.audit.rows import ROOT, SLOTS, Row, Rows
 from keyturn.audit.rules import key_older_than
-from keyturn.audit.study import Tally
+from keyturn.audit.study import Tables
 
 MOST_ALIKE = 10_000
 """How many different facts are counted apart before they are added up."""
@@ -62,14 +62,14 @@ def audit(sources: Iterable[AccountSource], thresholds: Thresholds, *, sink: Sin
     Raises ReportError for a report that cannot be judged; what its rows gave until then is with
     the sink already, so whoever goes on without it begins again without it.
     """
-    tally = Tally()
+    tables = Tables()
     accounts: list[AccountCounts] = []
     audited: dict[str, str] = {}
     for source in sources:
         rows = Rows(source, audited)
-        accounts.append(_Account(source, rows, thresholds, sink, tally).run())
+        accounts.append(_Account(source, rows, thresholds, sink, tables).run())
         audited[accounts[-1].account_id] = source.name
-    return Report(thresholds, tuple(accounts), tally.tables())
+    return Report(thresholds, tuple(accounts), tables)
 
 
 @dataclass
@@ -92,9 +92,10 @@ class _Account:
         rows: Rows,
         thresholds: Thresholds,
         sink: Sink | None,
-        tally: Tally,
+        tables: Tables,
     ) -> None:
-        self.source, self.rows, self.sink, self.tally = source, rows, sink, tally
+        """Nothing is read yet."""
+        self.source, self.rows, self.sink, self.tables = source, rows, sink, tables
         self.calendar = Calendar(source.at, thresholds)
         self.managed: Mapping[str, int] = {}
         self.managed_path = source.managed_path
@@ -134,7 +135,7 @@ class _Account:
         self._add_up()
         self._end(self.rows.account_id or "")
         if self.oldest is not None:
-            self.tally.oldest_key_days = max(self.oldest, self.tally.oldest_key_days or 0)
+            self.tables.oldest_key_days = max(self.oldest, self.tables.oldest_key_days or 0)
         counts = self.counts
         return AccountCounts(
             account_id=self.rows.account_id or "",
@@ -213,7 +214,7 @@ class _Account:
         old = calendar.thresholds.max_key_age_days
         for facts, alike in self.alike.items():
             users = alike.users
-            self.tally.add(facts, calendar, users)
+            self.tables.add(facts, calendar, users)
             for found in alike.findings:
                 self.findings[found.rule, found.status, found.severity] += users
             counts["users"] += users

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from keyturn.audit.facts import BROKEN, NO, TIER_NAMES, YES, Calendar, Facts
@@ -69,8 +68,7 @@ _QUESTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """One measure of the study: how many users of how many, here and there."""
 
     id: str
@@ -82,57 +80,26 @@ class Measure:
     study_of: int
 
     def dump(self) -> dict[str, object]:
-        """Return the JSON form; shares are between 0 and 1, None of nobody."""
+        """Return the JSON form; the share is between 0 and 1, to four places; None of nobody."""
         return {
             "id": self.id,
             "words": self.words,
             "count": self.count,
             "of": self.of,
-            "share": share(self.count, self.of),
+            "share": round(self.count / self.of, 4) if self.of else None,
             "unknown": self.unknown,
             "study": [self.study_count, self.study_of],
         }
 
 
-def share(count: int, of: int) -> float | None:
-    """Return a share, rounded to a tenth of a per mille.
-
-    >>> share(773, 12478)
-    0.0619
-    """
-    return round(count / of, 4) if of else None
-
-
-@dataclass(frozen=True)
 class Tables:
-    """The study's measures, and the active keys by age tier (youngest first)."""
-
-    users: int
-    measures: tuple[Measure, ...]
-    key_tiers: tuple[tuple[str, int], ...]
-    keys_of_unknown_age: int
-    oldest_key_days: int | None
-    """Of active keys."""
-
-    def dump(self) -> dict[str, object]:
-        """Return the JSON form."""
-        return {
-            "users": self.users,
-            "tiers": [{"tier": tier, "keys": keys} for tier, keys in self.key_tiers],
-            "keysOfUnknownAge": self.keys_of_unknown_age,
-            "oldestKeyDays": self.oldest_key_days,
-            "measures": [measure.dump() for measure in self.measures],
-            "study": {"name": STUDY, "users": STUDY_USERS, "accounts": STUDY_ACCOUNTS},
-        }
-
-
-class Tally:
     """Counts users as they come, by their facts; memory does not depend on how many there are."""
 
     def __init__(self) -> None:
         """Start at nothing."""
         self.users = 0
         self.oldest_key_days: int | None = None
+        """Of active keys."""
         self._answers: Counter[tuple[str, int]] = Counter()
         self._tiers: Counter[str | None] = Counter()
 
@@ -152,24 +119,33 @@ class Tally:
             if key.active == YES:
                 self._tiers[calendar.tier(key.rotated)] += users
 
-    def tables(self) -> Tables:
-        """Return the tables of what was counted so far."""
-        answers = self._answers
-        return Tables(
-            users=self.users,
-            measures=tuple(
-                Measure(
-                    id=question.id,
-                    words=question.words,
-                    count=answers[question.id, YES],
-                    of=sum(answers[question.id, answer] for answer in (YES, NO, BROKEN)),
-                    unknown=answers[question.id, BROKEN],
-                    study_count=question.study_count,
-                    study_of=question.study_of,
-                )
-                for question in _QUESTIONS
-            ),
-            key_tiers=tuple((tier, self._tiers[tier]) for tier in TIER_NAMES),
-            keys_of_unknown_age=self._tiers[None],
-            oldest_key_days=self.oldest_key_days,
-        )
+    @property
+    def measures(self) -> list[Measure]:
+        """The study's measures of the users counted so far."""
+        return [self._measure(question) for question in _QUESTIONS]
+
+    def _measure(self, asked: _Question) -> Measure:
+        yes, no, broken = (self._answers[asked.id, answer] for answer in (YES, NO, BROKEN))
+        of = yes + no + broken
+        return Measure(asked.id, asked.words, yes, of, broken, asked.study_count, asked.study_of)
+
+    @property
+    def key_tiers(self) -> list[tuple[str, int]]:
+        """The active keys by age tier, youngest first."""
+        return [(tier, self._tiers[tier]) for tier in TIER_NAMES]
+
+    @property
+    def keys_of_unknown_age(self) -> int:
+        """The active keys in no tier."""
+        return self._tiers[None]
+
+    def dump(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "users": self.users,
+            "tiers": [{"tier": tier, "keys": keys} for tier, keys in self.key_tiers],
+            "keysOfUnknownAge": self.keys_of_unknown_age,
+            "oldestKeyDays": self.oldest_key_days,
+            "measures": [measure.dump() for measure in self.measures],
+            "study": {"name": STUDY, "users": STUDY_USERS, "accounts": STUDY_ACCOUNTS},
+        }
