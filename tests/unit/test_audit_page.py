@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -241,6 +242,13 @@ def test_an_audit_of_nothing_says_that_there_is_nothing() -> None:
         "Every rule could be judged for every user and account.",
     ):
         assert nothing in words
+
+
+def test_accounts_of_which_none_could_be_judged_are_not_all_clear() -> None:
+    words = Page(page(report=replace(counted(), problems=("account 1: denied",)))).text
+
+    assert "1 problem of the reports account 1: denied" in words
+    assert "Every rule could be judged" not in words
 
 
 def test_many_accounts_are_named_and_their_problems_told() -> None:

@@ -96,11 +96,8 @@ class Report:
     thresholds: Thresholds
     accounts: tuple[AccountCounts, ...]
     tables: Tables
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What a person should know about the reports themselves, from all accounts."""
-        return tuple(problem for account in self.accounts for problem in account.problems)
+    problems: tuple[str, ...]
+    """What a person should know about the reports themselves, from all accounts."""
 
     @property
     def findings(self) -> Mapping[FindingKind, int]:

@@ -69,7 +69,8 @@ def audit(sources: Iterable[AccountSource], thresholds: Thresholds, *, sink: Sin
         rows = Rows(source, audited)
         accounts.append(_Account(source, rows, thresholds, sink, tables).run())
         audited[accounts[-1].account_id] = source.name
-    return Report(thresholds, tuple(accounts), tables)
+    problems = tuple(problem for account in accounts for problem in account.problems)
+    return Report(thresholds, tuple(accounts), tables, problems)
 
 
 @dataclass

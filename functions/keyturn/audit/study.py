@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from keyturn.audit.facts import BROKEN, NO, TIER_NAMES, YES, Calendar, Facts
@@ -68,7 +69,8 @@ _QUESTIONS = (
 )
 
 
-class Measure(NamedTuple):
+@dataclass(frozen=True)
+class Measure:
     """One measure of the study: how many users of how many, here and there."""
 
     id: str

@@ -111,10 +111,11 @@ def not_judged(report: Report) -> Iterator[str]:
     for account in report.accounts:
         for item in account.not_judged:
             where.setdefault(item, []).append(account.account_id)
-    problems = report.problems
-    yield f'<section class="unjudged{"" if where else " clear"}" id="unjudged">'
+    cases, problems = unknown(report.findings), report.problems
+    clear = not (where or problems)
+    yield f'<section class="unjudged{" clear" if clear else ""}" id="unjudged">'
     yield "<h2>What could not be judged</h2>"
-    if not where:
+    if clear:
         yield "<p>Every rule could be judged for every user and account.</p></section>"
         return
     yield "<p>Unknown is not a pass: these need a look by hand, or a permission.</p><ul>"
@@ -122,8 +123,9 @@ def not_judged(report: Report) -> Iterator[str]:
         named = _named(accounts) if len(report.accounts) > 1 else ""
         yield f'<li><b class="b UNKNOWN">{item.rule.value}</b> {text(item.why)}'
         yield f"<small>{text(named)}</small></li>" if named else "</li>"
-    yield '<li><a href="#status=UNKNOWN">'
-    yield f"See {counted(unknown(report.findings), 'case')}, each with how to find out</a></li>"
+    if cases:
+        yield '<li><a href="#status=UNKNOWN">'
+        yield f"See {counted(cases, 'case')}, each with how to find out</a></li>"
     yield "</ul>"
     if problems:
         yield f"<details><summary>{counted(len(problems), 'problem')} of the reports"
