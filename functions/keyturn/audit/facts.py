@@ -34,7 +34,6 @@ TIERS = (30, 90, 365, 1826)
 TIER_NAMES = ("up to 30 days", "31 to 90 days", "91 to 365 days", "over 365 days", "over 5 years")
 MADE_WITH_USER_SECONDS = 10
 _MADE_WITH_USER = timedelta(seconds=MADE_WITH_USER_SECONDS)
-_BOOLEANS = {"true": YES, "false": NO}
 _DAY = timedelta(days=1)
 _CLOCKS_DIFFER = _DAY
 
@@ -141,29 +140,35 @@ class Calendar:
 
 
 def facts_of(row: Row, calendar: Calendar, managed: int) -> Facts:
-    """Return the facts of a user."""
+    """Return the facts of a user: no dates of use for what is disabled, no rule asks for them."""
     rank = calendar.rank
     console = boolean(row.password_enabled)
+    active_1, active_2 = boolean(row.access_key_1_active), boolean(row.access_key_2_active)
     return Facts(
         console,
         boolean(row.mfa_active),
         rank(row.user_creation_time),
-        rank(row.password_last_used),
-        rank(row.password_last_changed),
-        boolean(row.access_key_1_active),
+        rank(row.password_last_used) if console else NO_DATE,
+        rank(row.password_last_changed) if console else NO_DATE,
+        active_1,
         rank(row.access_key_1_last_rotated),
-        rank(row.access_key_1_last_used_date),
-        boolean(row.access_key_2_active),
+        rank(row.access_key_1_last_used_date) if active_1 else NO_DATE,
+        active_2,
         rank(row.access_key_2_last_rotated),
-        rank(row.access_key_2_last_used_date),
-        0 if console == NO else _made_with_user(row),
+        rank(row.access_key_2_last_used_date) if active_2 else NO_DATE,
+        _made_with_user(row) if console else 0,
         managed,
     )
 
 
-def boolean(cell: str) -> int:
-    """Return YES, NO or BROKEN."""
-    return _BOOLEANS.get(cell.lower(), BROKEN)
+class _Booleans(dict[str, int]):
+    """What a boolean's cell says, in letters of any case."""
+
+    def __missing__(self, cell: str) -> int:
+        return self.get(cell.lower(), BROKEN)
+
+
+boolean = _Booleans(true=YES, false=NO).__getitem__
 
 
 def parsed(cell: str) -> datetime | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from keyturn.audit.facts import (
     BROKEN,
@@ -321,6 +322,7 @@ def _old_password(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
     )
 
 
+@lru_cache(maxsize=16)
 def user_option(user: str) -> str:
     """Return the option that names a user in a command of the AWS CLI, safe in a shell.
 

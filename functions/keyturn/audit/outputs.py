@@ -160,14 +160,14 @@ class Worst(Generic[T]):
         return [record for _, _, record in sorted(self._heap, reverse=True)]
 
 
-_SEVERITIES = [*reversed(Severity)]
+_RANK = {severity: rank for rank, severity in enumerate(reversed(Severity))}
 
 
 def _badness(finding: Finding) -> tuple[int, ...]:
     """What is UNKNOWN may be bad, so only HIGH and CRITICAL go before."""
-    severity = _SEVERITIES.index(finding.severity)
+    severity = _RANK[finding.severity]
     if finding.status is Status.UNKNOWN:
-        return (_SEVERITIES.index(Severity.MEDIUM), _NO_AGE, severity)
+        return (_RANK[Severity.MEDIUM], _NO_AGE, severity)
     return (severity, finding.age_days or 0)
 
 

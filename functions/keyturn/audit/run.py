@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from keyturn.audit.account import (
     policy_findings,
@@ -40,7 +40,7 @@ from keyturn.audit.rows import ROOT, SLOTS, Row, Rows
 from keyturn.audit.rules import key_older_than
 from keyturn.audit.study import Tables
 
-MOST_ALIKE = 10_000
+MOST_ALIKE = 20_000
 """How many different facts are counted apart before they are added up."""
 _NO_ROOT = "the report has no row of the root user."
 _NO_DATE = "IAM publishes no date on which the root password was changed."
@@ -73,7 +73,7 @@ def audit(sources: Iterable[AccountSource], thresholds: Thresholds, *, sink: Sin
     return Report(thresholds, tuple(accounts), tables, problems)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Alike:
     """Users with the same facts: what is found in each of them, and how many they are."""
 
@@ -108,8 +108,8 @@ class _Account:
                 for name, facts in source.managed.items()
             }
         self.alike: dict[Facts, _Alike] = {}
-        self.same: dict[Finding, Finding] = {}
-        """Findings that users with other facts have, too: kept once."""
+        self.same: dict[Any, Any] = {}
+        """Findings and keys that users with other facts have, too: kept once."""
         self.findings: Counter[FindingKind] = Counter()
         self.counts: Counter[str] = Counter()
         self.root: RootFacts | None = None
@@ -203,7 +203,7 @@ class _Account:
         calendar, same = self.calendar, self.same
         ranks = [key.rotated for key in facts.keys if key.active != NO and key.rotated >= 0]
         alike = self.alike[facts] = _Alike(
-            list(keys_of(facts, calendar)),
+            [same.setdefault(key, key) for key in keys_of(facts, calendar)],
             [same.setdefault(found, found) for found in findings_of(facts, calendar)],
             min(ranks, default=calendar.youngest + 1),
         )
