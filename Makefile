@@ -77,14 +77,16 @@ lint: setup ## Check style, types, the template, the state machines and the gene
 	@$(BIN)/ruff format --check --quiet || { echo "make: some files are not formatted; run 'make format'" >&2; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/cfn-lint template.yaml organization/*.yaml
-	@$(PY) -m tools.asl lint statemachine/*.asl.json
+	@$(PY) -m tools.asl build --check
+	@$(PY) -m tools.asl lint
 	@$(PY) -m tools.docs --check
 
 format: setup ## Format the code and apply the linter's safe fixes
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format
 
-docs: setup ## Fill in the generated parts of the docs: diagrams, parameters
+docs: setup ## Make what is generated: the state machines' definitions, diagrams and tables
+	@$(PY) -m tools.asl build
 	@$(PY) -m tools.docs
 
 bench: setup ## Measure, and print the numbers (long; ARGS='--without fleet' for ten minutes less)
