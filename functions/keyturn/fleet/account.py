@@ -8,26 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keyturn.audit.counts import AccountCounts
 from keyturn.audit.errors import ReportError
-from keyturn.audit.model import (
-    AccountSource,
-    PasswordPolicy,
-    SecretFacts,
-    Status,
-    Unavailable,
-)
+from keyturn.audit.model import AccountSource, SecretFacts, Status, Unavailable
 from keyturn.audit.outputs import Files
-from keyturn.audit.report import AccountCounts
 from keyturn.audit.run import audit as judge
 from keyturn.aws import metrics as measures
 from keyturn.aws import reports, s3, secrets
+from keyturn.aws.log import logger
 from keyturn.aws.metrics import Measure
 from keyturn.fleet import central, facts
 from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
-from keyturn.handlers.frame import logger
 from keyturn.model.errors import AuditFailed, AwsRefused
 from keyturn.model.moments import iso
+from keyturn.model.passwords import PasswordPolicy
 
 _REPORT_NAME = "credential-report.csv"
 

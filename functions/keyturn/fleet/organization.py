@@ -20,8 +20,8 @@ from keyturn.audit.model import AccountSource, Thresholds
 from keyturn.audit.outputs import Files
 from keyturn.audit.run import audit
 from keyturn.aws import organizations, s3
+from keyturn.aws.log import logger
 from keyturn.fleet import central
-from keyturn.handlers.frame import logger
 from keyturn.model.environment import Environment
 from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
 from keyturn.model.moments import iso

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from keyturn.aws import fence
+from keyturn.aws.log import logger
 from keyturn.model.environment import Environment
 from keyturn.model.errors import KeyturnError, RequestRejected, UnexpectedFailure
 from keyturn.model.execution import Execution
@@ -26,8 +26,6 @@ from keyturn.model.rotation import Rotation
 from keyturn.rotate.announce import Announcement
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
-
-logger = Logger()
 
 
 @dataclass(frozen=True)

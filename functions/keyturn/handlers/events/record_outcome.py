@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from keyturn.aws import executions
+from keyturn.aws.log import logger
 from keyturn.aws.metrics import Measure, write
-from keyturn.handlers.frame import framed, logger
+from keyturn.handlers.frame import framed
 from keyturn.model import outcomes
 from keyturn.model.environment import Environment
 from keyturn.model.errors import AwsRefused, AwsThrottled

@@ -11,7 +11,8 @@ import json
 from typing import Any
 
 from keyturn.aws import executions, notify
-from keyturn.handlers.frame import framed, logger
+from keyturn.aws.log import logger
+from keyturn.handlers.frame import framed
 from keyturn.model import outcomes
 from keyturn.model.environment import Environment
 from keyturn.model.identifiers import recovery_name

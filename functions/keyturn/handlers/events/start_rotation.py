@@ -14,8 +14,9 @@ from keyturn.alerts.deciding import Stack, Verdict, decide, problems_in_words
 from keyturn.alerts.looking import look_up
 from keyturn.alerts.reading import Reading, read
 from keyturn.aws import executions, notify
+from keyturn.aws.log import logger
 from keyturn.aws.metrics import Measure, write
-from keyturn.handlers.frame import framed, logger
+from keyturn.handlers.frame import framed
 from keyturn.model.environment import Environment
 from keyturn.model.errors import KeyturnError
 from keyturn.model.identifiers import masked_in

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from keyturn.aws.log import logger
 from keyturn.aws.metrics import Measure, write
 from keyturn.fleet import organization
-from keyturn.handlers.frame import framed, logger
+from keyturn.handlers.frame import framed
 
 
 def run(_: dict[str, Any]) -> dict[str, Any]:
