@@ -14,7 +14,7 @@ import pytest
 
 from keyturn.aws import reports, s3, secrets
 from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS
-from keyturn.fleet.run import ATTEMPTS_KEY, Run
+from keyturn.fleet.run import ATTEMPTS_KEY, FleetRun
 from keyturn.model.errors import (
     AuditFailed,
     AwsRefused,
@@ -52,7 +52,7 @@ class Fleet:
         self.given = given
         execution = {"Id": f"{FLEET}:{name}", "StartTime": iso(NOW), "Input": given}
         self.context = {"Execution": execution, "State": {"EnteredTime": iso(NOW)}}
-        self.run = Run.of(self.context)
+        self.run = FleetRun.of(self.context)
 
     def call(self, handler: str, **fields: Any) -> Any:
         payload = {"context": self.context, "input": self.given, "run": self.run.dump()} | fields

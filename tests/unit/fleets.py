@@ -7,7 +7,7 @@ from typing import Any
 
 from keyturn.fleet.choosing import Clock
 from keyturn.fleet.facts import FleetUser
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
 from tools import template
 
@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 CLOCK = Clock(now=NOW, report_at=NOW - timedelta(hours=3), due_after_seconds=78 * 86_400)
 ACCOUNT = "123456789012"
-RUN = Run.of(
+RUN = FleetRun.of(
     {
         "Execution": {
             "Id": f"arn:aws:states:eu-west-1:{ACCOUNT}:execution:keyturn-RotateFleet:daily",

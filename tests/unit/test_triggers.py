@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.alerts.deciding import Facts, Stack, Verdict, decide, problems_in_words
+from keyturn.alerts.deciding import Facts, Response, Stack, decide, problems_in_words
 from keyturn.alerts.reading import MOST_ALERTS, Alert, Wish, read
 from keyturn.model.identifiers import emergency_name, rotation_name
 from keyturn.model.request import parse_rotate_request
@@ -243,12 +243,12 @@ def secret(*, claimed: bool = False, last_result: str = "", dying: bool = False)
     )
 
 
-def verdict(found: Any, facts: Facts, action: str = "NOTIFY") -> Verdict:
+def verdict(found: Any, facts: Facts, action: str = "NOTIFY") -> Response:
     reading = read(found, NOW)
     return decide(reading, reading.alerts[0], facts, Stack(ACCOUNT, MACHINE, SETTINGS, action), NOW)
 
 
-def said(found: Verdict) -> str:
+def said(found: Response) -> str:
     assert found.tell is not None
     assert found.tell["subject"].isascii()
     assert len(found.tell["subject"]) <= 100

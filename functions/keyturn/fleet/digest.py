@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.fleet.choosing import SUCCESSFUL, Why
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.watching import Batch, Stand
 from keyturn.model.identifiers import masked_in
 from keyturn.model.moments import iso
 from keyturn.rotate.announce import Announcement
 
-DETAIL_TYPE = "Fleet Run Ended"
+DETAIL_TYPE = "Fleet FleetRun Ended"
 STILL_RUNNING = "STILL_RUNNING"
 NOT_STARTED = "NOT_STARTED"
 NOT_KNOWN = "NOT_KNOWN"
@@ -71,7 +71,7 @@ class Ended:
 class Told:
     """What the run is about: the plan, how the rotations ended, and the audit's summary."""
 
-    run: Run
+    run: FleetRun
     plan: Mapping[str, Any]
     ended: Sequence[Ended]
     audit: Mapping[str, Any]

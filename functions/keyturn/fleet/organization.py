@@ -38,7 +38,7 @@ ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CentralSettings:
     """The settings of the collecting account's function."""
 
     bucket: str
@@ -46,7 +46,7 @@ class Settings:
     thresholds: Thresholds
 
     @classmethod
-    def from_env(cls, variables: Mapping[str, str] | None = None) -> Settings:
+    def from_env(cls, variables: Mapping[str, str] | None = None) -> CentralSettings:
         """Read the settings.
 
         Raises:
@@ -126,7 +126,10 @@ def assert_recent(at: datetime, now: datetime) -> None:
 
 
 def judgeable(
-    account_ids: Iterable[str], settings: Settings, now: datetime, not_judged: list[NotJudged]
+    account_ids: Iterable[str],
+    settings: CentralSettings,
+    now: datetime,
+    not_judged: list[NotJudged],
 ) -> Iterator[AccountSource]:
     """Yield the accounts that can be judged; append the others to `not_judged`.
 
@@ -157,7 +160,7 @@ def accounts(reporting: Iterable[str], listed: Iterable[str]) -> list[str]:
     return sorted({name for name in reporting if ACCOUNT_ID.fullmatch(name)} | set(listed))
 
 
-def make_report(settings: Settings, now: datetime) -> dict[str, Any]:
+def make_report(settings: CentralSettings, now: datetime) -> dict[str, Any]:
     """Judge all accounts, write the report, and return how many accounts are in it.
 
     Raises:

@@ -20,7 +20,7 @@ ATTEMPTS_KEY = "fleet/attempts.json"
 
 
 @dataclass(frozen=True)
-class Run:
+class FleetRun:
     """An execution of RotateFleet."""
 
     id: str
@@ -28,7 +28,7 @@ class Run:
     started_at: datetime
 
     @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Run:
+    def of(cls, context: Mapping[str, Any]) -> FleetRun:
         """Name the run of a context object (`$states.context`); a redrive keeps the name."""
         execution = context["Execution"]
         started_at = parsed(execution["StartTime"])
@@ -36,7 +36,7 @@ class Run:
         return cls(f"{started_at:%Y%m%dT%H%M%SZ}-{mark}", execution["Id"], started_at)
 
     @classmethod
-    def load(cls, data: Mapping[str, Any]) -> Run:
+    def load(cls, data: Mapping[str, Any]) -> FleetRun:
         """Read what `dump` wrote."""
         return cls(data["id"], data["arn"], parsed(data["startedAt"]))
 

@@ -8,7 +8,7 @@ from keyturn.model.rotation import Outcome, Phase, Rotation
 from keyturn.model.world import SecretState
 from keyturn.rotate import waiting
 from keyturn.rotate.evidence import (
-    Finding,
+    Conclusion,
     Look,
     Verdict,
     judge_pickup,
@@ -16,7 +16,7 @@ from keyturn.rotate.evidence import (
     judge_watch,
 )
 
-_JUDGES: Mapping[Phase, Callable[[Rotation, Look], Finding]] = {
+_JUDGES: Mapping[Phase, Callable[[Rotation, Look], Conclusion]] = {
     Phase.PICKUP: judge_pickup,
     Phase.WATCH: judge_watch,
     Phase.RETURN: judge_return,
@@ -30,7 +30,7 @@ def check(rotation: Rotation, phase: Phase, secret: SecretState) -> tuple[Verdic
     return verdict, waiting.wait(rotation, phase, look.now)
 
 
-def conclude(rotation: Rotation, phase: Phase, finding: Finding) -> Verdict:
+def conclude(rotation: Rotation, phase: Phase, finding: Conclusion) -> Verdict:
     """Set how the rotation ends, where the finding says so; return the verdict to go on with."""
     if phase is Phase.RETURN:
         _conclude_return(rotation, finding)
@@ -55,7 +55,7 @@ def conclude(rotation: Rotation, phase: Phase, finding: Finding) -> Verdict:
     return finding.verdict
 
 
-def _conclude_return(rotation: Rotation, finding: Finding) -> None:
+def _conclude_return(rotation: Rotation, finding: Conclusion) -> None:
     why = f"{rotation.why}; went back to the old key; {finding.reason}"
     if finding.verdict is Verdict.ATTENTION:
         rotation.ends(

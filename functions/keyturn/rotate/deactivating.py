@@ -14,7 +14,7 @@ from keyturn.model.moments import iso
 from keyturn.model.rotation import Outcome, Phase, Rotation
 from keyturn.model.world import Key, Label, SecretState, Tag
 from keyturn.rotate import claim, waiting
-from keyturn.rotate.evidence import Finding, Verdict, judge_pickup
+from keyturn.rotate.evidence import Conclusion, Verdict, judge_pickup
 
 Which = Literal["OLD", "NEW", "EXPOSED"]
 
@@ -45,7 +45,7 @@ def deactivate(execution: Execution, rotation: Rotation, which: Which) -> Next:
     return Next("DEACTIVATED", seconds)
 
 
-def _assert_still_so(finding: Finding) -> None:
+def _assert_still_so(finding: Conclusion) -> None:
     """Raise when the evidence has changed since the last look, however shortly ago that was."""
     if finding.verdict is Verdict.WAIT:
         raise CutoverPostponed(finding.reason)

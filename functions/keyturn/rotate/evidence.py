@@ -30,7 +30,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Conclusion:
     """A verdict and its reason in words."""
 
     verdict: Verdict
@@ -120,7 +120,7 @@ def is_quiet(key: Key | None, now: datetime, policy: Policy) -> bool:
     return (now - last).total_seconds() >= policy.really_quiet_seconds
 
 
-def judge_pickup(rotation: Rotation, look: Look) -> Finding:
+def judge_pickup(rotation: Rotation, look: Look) -> Conclusion:
     """Judge whether the old key may be deactivated, in each look and in the last one before it.
 
     Expects `rotation.seen` to contain the looks so far (see `observe`). GO_ON needs a consumer's
@@ -130,34 +130,34 @@ def judge_pickup(rotation: Rotation, look: Look) -> Finding:
     """
     moved = _secret_moved(rotation, look)
     if moved:
-        return Finding(Verdict.ATTENTION, f"{moved}; both keys stay active")
+        return Conclusion(Verdict.ATTENTION, f"{moved}; both keys stay active")
     if look.new is None or not look.new.active:
         return _new_key_lost(look)
     if rotation.old_exposed:
-        return Finding(Verdict.GO_ON, "the old key is exposed, so nobody is waited for")
+        return Conclusion(Verdict.GO_ON, "the old key is exposed, so nobody is waited for")
     policy = rotation.policy
     used = rotation.seen.consumer_use is not None
     missing = _what_is_missing(rotation, look, used=used)
     if not missing:
-        if policy.health_url and not any(at.kind == HEALTH_URL for at in look.signals):
-            return Finding(Verdict.CHECK_HEALTH, "the new key is in use and the old key is quiet")
-        return Finding(Verdict.GO_ON, "the new key is in use and the old key is quiet")
+        asked = not policy.health_url or any(at.kind == HEALTH_URL for at in look.signals)
+        verdict = Verdict.GO_ON if asked else Verdict.CHECK_HEALTH
+        return Conclusion(verdict, "the new key is in use and the old key is quiet")
     waited = (look.now - rotation.loops[Phase.PICKUP].began_at).total_seconds()
     if waited < policy.pickup_timeout_seconds:
-        return Finding(Verdict.WAIT, missing)
+        return Conclusion(Verdict.WAIT, missing)
     if used:
-        return Finding(
+        return Conclusion(
             Verdict.ATTENTION,
             f"after {policy.pickup_timeout_seconds} seconds {missing}; both keys stay active: "
             "mend that or move the remaining consumers, then start ROTATE again",
         )
     if look.old is None or not look.old.active:
-        return Finding(
+        return Conclusion(
             Verdict.ATTENTION,
             "no consumer uses the new key, and the old key is not active either (not by this "
             "rotation), so there is no way back: check the consumers",
         )
-    return Finding(
+    return Conclusion(
         Verdict.BACK_OUT,
         f"no consumer used the new key within {policy.pickup_timeout_seconds} seconds"
         f"{_only_read(look.new)}",
@@ -197,11 +197,11 @@ def _what_is_missing(rotation: Rotation, look: Look, *, used: bool) -> str:
     return " and ".join(missing)
 
 
-def _new_key_lost(look: Look) -> Finding:
+def _new_key_lost(look: Look) -> Conclusion:
     state = "deleted" if look.new is None else "deactivated"
     if look.old is not None and look.old.active:
-        return Finding(Verdict.BACK_OUT, f"somebody {state} the new key during the rotation")
-    return Finding(
+        return Conclusion(Verdict.BACK_OUT, f"somebody {state} the new key during the rotation")
+    return Conclusion(
         Verdict.ATTENTION,
         f"somebody {state} the new key during the rotation and the old key is not active: "
         "reactivate one of them",
@@ -220,7 +220,7 @@ def watch_ends_at(rotation: Rotation) -> datetime:
     return rotation.loops[Phase.WATCH].began_at + timedelta(seconds=seconds)
 
 
-def judge_watch(rotation: Rotation, look: Look) -> Finding:
+def judge_watch(rotation: Rotation, look: Look) -> Conclusion:
     """Judge whether the deactivation hurt anybody.
 
     BACK_OUT when a signal was bad as often in a row as its kind allows; at the end of the watch
@@ -231,29 +231,29 @@ def judge_watch(rotation: Rotation, look: Look) -> Finding:
     """
     moved = _secret_moved(rotation, look)
     if moved:  # what consumers read now is not this rotation's: both keys, and a person
-        return Finding(Verdict.SILENT, f"{moved} during the watch")
+        return Conclusion(Verdict.SILENT, f"{moved} during the watch")
     if look.new is None or not look.new.active:
         state = "deleted" if look.new is None else "deactivated"
-        return Finding(Verdict.BACK_OUT, f"somebody {state} the new key during the watch")
+        return Conclusion(Verdict.BACK_OUT, f"somebody {state} the new key during the watch")
     bad = [signal for signal in look.signals if signal.state is SignalState.BAD]
     enough = [_was_bad(signal) for signal in bad if signal.goes_back]
     if enough:
-        return Finding(Verdict.BACK_OUT, " and ".join(enough))
+        return Conclusion(Verdict.BACK_OUT, " and ".join(enough))
     if look.now < watch_ends_at(rotation):
-        return Finding(Verdict.WAIT, "watching the consumers without the old key")
+        return Conclusion(Verdict.WAIT, "watching the consumers without the old key")
     if bad:
-        return Finding(Verdict.WAIT, f"{_was_bad(bad[0])}; looking once more")
+        return Conclusion(Verdict.WAIT, f"{_was_bad(bad[0])}; looking once more")
     use, deactivated_at = look.new.last_use, rotation.loops[Phase.WATCH].began_at
     if use is None or use.at <= deactivated_at or not _by_somebody_else(use, rotation):
-        return Finding(
+        return Conclusion(
             Verdict.SILENT,
             "no consumer was seen using the new key after the old one was deactivated: a broken "
             "consumer is silent, and so is a rare one",
         )
     if look.not_ok:
         unclear = " and ".join(f"{signal} is unclear: {signal.words}" for signal in look.not_ok)
-        return Finding(Verdict.SILENT, unclear)
-    return Finding(Verdict.GO_ON, "the new key is in use and nothing went wrong")
+        return Conclusion(Verdict.SILENT, unclear)
+    return Conclusion(Verdict.GO_ON, "the new key is in use and nothing went wrong")
 
 
 def _was_bad(signal: Signal) -> str:
@@ -261,7 +261,7 @@ def _was_bad(signal: Signal) -> str:
     return f"{signal} was bad{times}: {signal.words}"
 
 
-def judge_return(rotation: Rotation, look: Look) -> Finding:
+def judge_return(rotation: Rotation, look: Look) -> Conclusion:
     """Judge, in a back-out, whether the new key can go (GO_ON) or must stay (ATTENTION).
 
     The new key goes only when it has been really quiet since the return (from its creation, when
@@ -270,24 +270,24 @@ def judge_return(rotation: Rotation, look: Look) -> Finding:
     """
     policy = rotation.policy
     if look.secret is not None and rotation.new_access_key_id in look.secret.exposed_keys:
-        return Finding(Verdict.GO_ON, "the new key is exposed, so nobody is waited for")
+        return Conclusion(Verdict.GO_ON, "the new key is exposed, so nobody is waited for")
     if look.new is None or not look.new.active:
-        return Finding(Verdict.GO_ON, "the new key is not active any more")
+        return Conclusion(Verdict.GO_ON, "the new key is not active any more")
     since = (look.now - rotation.loops[Phase.RETURN].began_at).total_seconds()
     if since < policy.backout_grace_seconds:
-        return Finding(Verdict.WAIT, "waiting for the consumers to return to the old key")
+        return Conclusion(Verdict.WAIT, "waiting for the consumers to return to the old key")
     settled = policy.backout_grace_seconds + policy.really_quiet_seconds
     if is_quiet(look.new, look.now, policy) and since >= settled and _read_unused(rotation):
-        return Finding(
+        return Conclusion(
             Verdict.ATTENTION,
             "somebody read the new key with the old one and has used neither since: it may be "
             "waiting with the new key, so both keys stay active",
         )
     if is_quiet(look.new, look.now, policy) and since >= settled:
-        return Finding(Verdict.GO_ON, "the new key has been quiet")
+        return Conclusion(Verdict.GO_ON, "the new key has been quiet")
     if since < settled + policy.poll_max_seconds:
-        return Finding(Verdict.WAIT, "the new key was used too recently to deactivate it")
-    return Finding(
+        return Conclusion(Verdict.WAIT, "the new key was used too recently to deactivate it")
+    return Conclusion(
         Verdict.ATTENTION,
         f"a consumer still uses the new key {masked(look.new.id)}, so both keys stay active",
     )
