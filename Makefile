@@ -49,7 +49,7 @@ $(STAMP): $(LOCK)
 	@touch $@
 
 demo: setup ## Rotate keys on an embedded AWS: no account, no Docker
-	@$(PY) -m localaws.demo
+	@$(PY) -m demo
 
 test: lint ## Run the linters and every test
 	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
@@ -91,16 +91,16 @@ bench: setup ## Measure, and print the numbers (long; ARGS='--without fleet' for
 	@PYTHONPATH=functions $(PY) -m benchmarks $(ARGS)
 
 faults: setup ## Strike every AWS call with every fault; the table of how each case ends (long)
-	@PYTHONPATH=functions $(PY) -m tests.faults $(ARGS)
+	@PYTHONPATH=functions $(PY) -m proofs.faults $(ARGS)
 
 model: setup ## Walk the protocol's model, with larger bounds than the tests do (long)
-	@PYTHONPATH=functions $(PY) -m tests.model --deep $(ARGS)
+	@PYTHONPATH=functions $(PY) -m proofs.model --deep $(ARGS)
 
 simulate: setup ## Simulate 100,000 rotations on late and coarse data, beside the rules of others
-	@PYTHONPATH=functions $(PY) -m benchmarks.simulation $(ARGS)
+	@PYTHONPATH=functions $(PY) -m proofs.simulation $(ARGS)
 
 consumers: setup ## Real consumers through 200 rotations and 50 back-outs (long)
-	@PYTHONPATH=functions $(PY) -m tests.consumers $(ARGS)
+	@PYTHONPATH=functions $(PY) -m proofs.consumers $(ARGS)
 
 build: setup ## Build the deployable application into .aws-sam (needs Python 3.13)
 	@$(BIN)/sam build

@@ -26,7 +26,7 @@ from typing import Any
 import localaws
 from benchmarks.figures import Figure, Results
 from localaws.model import CredentialReportModel
-from tests.support import eventually
+from proofs.stack.support import eventually
 
 _ROOT = Path(__file__).resolve().parent.parent
 USERS = (10, 100, 1_000)

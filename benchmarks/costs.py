@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import prices
-from benchmarks.simulation import defaults
 from benchmarks.walks import BATCH as BATCH_WALK
 from benchmarks.walks import FLEET, WALKS
+from keyturn.aws.metrics import OF_OUTCOMES, OF_THE_AUDIT
 from keyturn.fleet.choosing import BATCH
-from keyturn.measures import OF_OUTCOMES, OF_THE_AUDIT
-from keyturn.rotation import Outcome
+from keyturn.model.rotation import Outcome
+from proofs.simulation import defaults
 from tools import template
 
 USERS = 1_000

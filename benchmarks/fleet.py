@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 
 import localaws
 from benchmarks.figures import Figure
-from tests.support import PARAMETERS, PREFIX, MachineUser, Stack
+from proofs.stack.support import PARAMETERS, PREFIX, MachineUser, Stack
 
 _ROOT = Path(__file__).parent.parent
 

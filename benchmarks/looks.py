@@ -1,6 +1,6 @@
 """How often a rotation with the default durations looks: on the simulated clock.
 
-The simulation's users are rotated by Keyturn's own functions (`benchmarks/simulation`): they decide
+The simulation's users are rotated by Keyturn's own functions (`proofs/simulation`): they decide
 when to look again and when it is enough.
 """
 
@@ -13,17 +13,17 @@ from datetime import timedelta
 from typing import Any
 
 from benchmarks.figures import Figure, Results
-from benchmarks.simulation import defaults
-from benchmarks.simulation.clock import EPOCH
-from benchmarks.simulation.ending import Ended
-from benchmarks.simulation.lastused import UNIFORM
-from benchmarks.simulation.population import draw
-from benchmarks.simulation.scene import Scene
-from benchmarks.simulation.tally import percentile
-from benchmarks.simulation.variants import Variant
 from keyturn.fleet.choosing import BATCH
-from keyturn.polling import next_wait
-from keyturn.rotation import Polling, Rotation
+from keyturn.model.rotation import Polling, Rotation
+from keyturn.rotate.polling import next_wait
+from proofs.simulation import defaults
+from proofs.simulation.clock import EPOCH
+from proofs.simulation.ending import Ended
+from proofs.simulation.lastused import UNIFORM
+from proofs.simulation.population import draw
+from proofs.simulation.scene import Scene
+from proofs.simulation.tally import percentile
+from proofs.simulation.variants import Variant
 
 USERS, SEED = 1_000, 1
 _NAMES = {"pickup": "pickup", "watch": "watch", "return": "back"}

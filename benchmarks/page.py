@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks import costs, prices
 from benchmarks.audits import HOW
 from benchmarks.figures import number
-from benchmarks.simulation import defaults
-from benchmarks.simulation.ending import Ended
-from benchmarks.simulation.report import span
 from keyturn.fleet.choosing import BATCH
+from proofs.simulation import defaults
+from proofs.simulation.ending import Ended
+from proofs.simulation.report import span
 
 # The number of the issue that set the bounds of a part.
 _SET_BY = {

@@ -21,8 +21,8 @@ from benchmarks.figures import Figure, Results
 from benchmarks.walks import OF_A_BATCH, WALKS, looks_in
 from localaws.consumer import Consumer, serve_health
 from localaws.model import ApiCall
-from tests.scenarios import consuming, recovery_of
-from tests.support import PARAMETERS, Ended, MachineUser, Stack, eventually
+from proofs.stack.scenarios import consuming, recovery_of
+from proofs.stack.support import PARAMETERS, Ended, MachineUser, Stack, eventually
 
 _ROOT = Path(__file__).parent.parent
 _PARAMETERS = PARAMETERS | {

@@ -13,7 +13,7 @@ import localaws
 from benchmarks.counting import Measured, measured
 from benchmarks.figures import Figure
 from localaws.consumer import Consumer, serve_health
-from tests.support import PARAMETERS, MachineUser, Stack, eventually
+from proofs.stack.support import PARAMETERS, MachineUser, Stack, eventually
 
 _ROOT = Path(__file__).parent.parent
 

@@ -18,10 +18,10 @@ import localaws
 from benchmarks.figures import Figure, Results
 from localaws.consumer import serve_health
 from localaws.model import Invocation
-from tests.alerts import sample
-from tests.outcomes import LINGERING
-from tests.scenarios import consuming, recovery_of
-from tests.support import PARAMETERS, Stack
+from proofs.stack.alerts import sample
+from proofs.stack.outcomes import LINGERING
+from proofs.stack.scenarios import consuming, recovery_of
+from proofs.stack.support import PARAMETERS, Stack
 from tools import template
 
 _ROOT = Path(__file__).parent.parent

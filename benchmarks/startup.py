@@ -21,8 +21,8 @@ BOUND = 1.4
 def measure(rounds: int = _ROUNDS) -> list[Figure]:
     """Import every handler once, then the heaviest against the baseline, by turns."""
     handlers = [
-        f"import keyturn.handlers.{path.stem}"
-        for path in sorted((_FUNCTIONS / "keyturn" / "handlers").glob("*.py"))
+        f"import keyturn.handlers.{path.parent.name}.{path.stem}"
+        for path in sorted((_FUNCTIONS / "keyturn" / "handlers").glob("*/*.py"))
         if path.stem != "__init__"
     ]
     heaviest = max(handlers, key=lambda code: min(_run(code) for _ in range(3)))

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from localaws.deploy import deploy
 from localaws.errors import LocalAwsError
-from localaws.launcher import LocalAws, start, until_signalled
-
-STACK_NAME = "keyturn"
+from localaws.launcher import start, until_signalled
 
 
 def main() -> None:
@@ -21,7 +19,11 @@ def main() -> None:
     up.add_argument("--region", default="us-east-1")
     up.add_argument("--log-dir", type=Path, help="keep the log there")
     up.add_argument(
-        "--deploy", type=Path, metavar="TEMPLATE", help="deploy it, with days scaled to seconds"
+        "--deploy", type=Path, metavar="TEMPLATE", help="deploy it as the stack that --stack names"
+    )
+    up.add_argument("--stack", default="application", help="the stack's name")
+    up.add_argument(
+        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="one of the stack's"
     )
     options = parser.parse_args()
     try:
@@ -37,19 +39,12 @@ def _up(options: argparse.Namespace) -> None:
         start(region=options.region, log_dir=options.log_dir) as aws,
     ):
         if options.deploy:
-            _deploy(aws, options.deploy)
+            given = dict(pair.split("=", 1) for pair in options.parameter)
+            deploy(aws, stack_name=options.stack, template=options.deploy, parameters=given)
         for name, value in sorted(aws.environment().items()):
             print(f"export {name}='{value}'")
         print(f"# Log: {aws.log_path}. Press Ctrl-C to stop.", flush=True)
         aws.wait()
-
-
-def _deploy(aws: LocalAws, template: Path) -> None:
-    """Deploy Keyturn's template so that a rotation takes less than a minute."""
-    from localaws.demo.scene import PARAMETERS  # noqa: PLC0415 - only who deploys pays for it
-
-    own = {"ManagedTagValue": "", "MinKeyAgeSeconds": "0"}  # the Region; keys are new here
-    deploy(aws, stack_name=STACK_NAME, template=template, parameters=PARAMETERS | own)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import localaws
-from tests.support import PARAMETERS, Stack
+from proofs.stack.support import PARAMETERS, Stack
 
 ROOT = Path(__file__).parent.parent
 

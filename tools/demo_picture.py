@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from localaws.demo.__main__ import run
-from localaws.demo.view import LiveView
+from demo.__main__ import run
+from demo.view import LiveView
 
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "demo.svg"
 COLUMNS = 100

@@ -13,8 +13,8 @@ import typer
 from typer.models import CommandInfo
 
 from keyturn.audit.model import Severity, Thresholds, Unavailable
-from keyturn.decision import Step
-from keyturn.identifiers import masked
+from keyturn.model.identifiers import masked
+from keyturn.rotate.decision import Step
 from keyturn_cli import (
     audit,
     credentials,

@@ -35,9 +35,9 @@ from keyturn.audit.report import Report
 from keyturn.audit.run import Sink
 from keyturn.audit.run import audit as judge
 from keyturn.aws import reports, secrets
-from keyturn.errors import AwsRefused
 from keyturn.fleet.facts import secret_facts
-from keyturn.settings import Settings
+from keyturn.model.errors import AwsRefused
+from keyturn.model.settings import Settings
 from keyturn_cli import output
 from keyturn_cli.errors import CliError
 from keyturn_cli.words import counted

@@ -12,7 +12,7 @@ from botocore.exceptions import (
 )
 
 from keyturn.aws import calls
-from keyturn.errors import AwsThrottled, KeyturnError
+from keyturn.model.errors import AwsThrottled, KeyturnError
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _REFUSED = frozenset(

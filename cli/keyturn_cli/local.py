@@ -26,7 +26,7 @@ from keyturn_cli.errors import CliError
 REGION = "us-east-1"
 READY_SECONDS = 180.0
 STOP_SECONDS = 20.0
-_NEEDED = ("ministack", "samcli", "localaws")
+_NEEDED = ("ministack", "samcli", "localaws", "demo")
 _EXPORT = re.compile(r"^export (\w+)='([^']*)'$", re.MULTILINE)
 _READY = "# Log:"
 
@@ -123,7 +123,7 @@ def up(region: str | None = None, template: Path | None = None) -> Local:
             [
                 *(sys.executable, "-m", "localaws", "up"),
                 *("--region", region or REGION, "--log-dir", str(directory)),
-                *(("--deploy", str(template.resolve())) if template else ()),
+                *(_deployment(template) if template else ()),
             ],
             cwd=_home(),
             stdin=subprocess.DEVNULL,
@@ -136,6 +136,15 @@ def up(region: str | None = None, template: Path | None = None) -> Local:
     made = Local(process.pid, dict(_EXPORT.findall(text)), log)
     _write(made)
     return made
+
+
+def _deployment(template: Path) -> list[str]:
+    """Return the options that deploy Keyturn's template so that a rotation takes a minute."""
+    from demo.parameters import PARAMETERS  # noqa: PLC0415 - only a clone has the demo
+
+    own = {"ManagedTagValue": "", "MinKeyAgeSeconds": "0"}  # the Region; keys are new here
+    parameters = [f"--parameter={name}={value}" for name, value in (PARAMETERS | own).items()]
+    return ["--deploy", str(template.resolve()), "--stack", "keyturn", *parameters]
 
 
 def _home() -> Path:

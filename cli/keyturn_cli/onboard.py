@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from keyturn import snapshot
 from keyturn.aws import iam, secrets
 from keyturn.aws.calls import error_code
-from keyturn.identifiers import masked
-from keyturn.rotation import iso
-from keyturn.settings import Settings
-from keyturn.world import Key, Label, SecretState, Tag
+from keyturn.model.identifiers import masked
+from keyturn.model.rotation import iso
+from keyturn.model.settings import Settings
+from keyturn.model.world import Key, Label, SecretState, Tag
+from keyturn.rotate import snapshot
 from keyturn_cli import aws, machine_key, output
 from keyturn_cli.errors import CliError
 from keyturn_cli.stack import Stack

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keyturn.identifiers import masked_in
+from keyturn.model.identifiers import masked_in
 from keyturn_cli import aws
 from keyturn_cli.errors import CliError, explain
 from keyturn_cli.output import note

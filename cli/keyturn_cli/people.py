@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from keyturn import snapshot
 from keyturn.aws import iam
-from keyturn.identifiers import is_intent, masked
-from keyturn.world import Key, Label, LastResult, SecretState
+from keyturn.model.identifiers import is_intent, masked
+from keyturn.model.world import Key, Label, LastResult, SecretState
+from keyturn.rotate import snapshot
 from keyturn_cli.errors import CliError
 from keyturn_cli.stack import Stack
 

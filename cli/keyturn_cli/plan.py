@@ -13,15 +13,15 @@ from typing import Any
 
 from rich.table import Table
 
-from keyturn import snapshot
 from keyturn.aws import alarms
-from keyturn.decision import Ask, Decision, Step, decide
-from keyturn.errors import RequestRejected
-from keyturn.identifiers import masked, masked_in
-from keyturn.policy import settle
-from keyturn.request import RotateRequest, parse_rotate_request
-from keyturn.rotation import Policy
-from keyturn.world import Tag, World
+from keyturn.model.errors import RequestRejected
+from keyturn.model.identifiers import masked, masked_in
+from keyturn.model.request import RotateRequest, parse_rotate_request
+from keyturn.model.rotation import Policy
+from keyturn.model.world import Tag, World
+from keyturn.rotate import snapshot
+from keyturn.rotate.decision import Ask, Decision, Step, decide
+from keyturn.rotate.policy import settle
 from keyturn_cli import output
 from keyturn_cli.stack import Stack
 from keyturn_cli.words import span, used

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyturn.aws import calls
-from keyturn.identifiers import masked_in
+from keyturn.model.identifiers import masked_in
 from keyturn_cli import aws
 from keyturn_cli.words import WAITS
 

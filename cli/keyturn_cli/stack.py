@@ -9,7 +9,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from keyturn.audit.model import Thresholds
-from keyturn.settings import Settings
+from keyturn.model.settings import Settings
 from keyturn_cli import aws
 from keyturn_cli.errors import CliError
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from keyturn.aws import iam
-from keyturn.identifiers import masked
+from keyturn.model.identifiers import masked
 from keyturn_cli import aws, output, people, runs, watch
 from keyturn_cli.errors import CliError
 from keyturn_cli.runs import Run

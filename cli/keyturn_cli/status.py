@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 from rich.progress import Progress
 from rich.table import Table
 
-from keyturn import snapshot
 from keyturn.aws import calls, iam, secrets
-from keyturn.errors import AwsRefused, AwsThrottled, KeyturnError
-from keyturn.identifiers import key_of_version, masked
-from keyturn.world import Key, Label, LastResult, SecretState
+from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
+from keyturn.model.identifiers import key_of_version, masked
+from keyturn.model.world import Key, Label, LastResult, SecretState
+from keyturn.rotate import snapshot
 from keyturn_cli import aws, output, people, runs
 from keyturn_cli.errors import explain
 from keyturn_cli.runs import Run

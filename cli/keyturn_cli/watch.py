@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from keyturn.aws import iam, secrets
-from keyturn.errors import AwsRefused, AwsThrottled, KeyturnError
-from keyturn.identifiers import is_intent, key_of_version, masked
-from keyturn.world import Key
+from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
+from keyturn.model.identifiers import is_intent, key_of_version, masked
+from keyturn.model.world import Key
 from keyturn_cli import output, runs
 from keyturn_cli.people import SHOWN_LABELS
 from keyturn_cli.runs import Run, Visit

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import Stack
+from proofs.stack.support import Stack
 
 KEYTURN = (sys.executable, str(Path(__file__).parent.parent.parent / "cli" / "keyturn_cli"))
 

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from keyturn_cli.app import app
+from proofs.stack.support import Stack
 from tests.cli.support import KEYTURN, run
-from tests.support import Stack
 
 COLUMNS = (
     "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,"

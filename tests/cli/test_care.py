@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from proofs.stack.support import MachineUser, Stack
 from tests.cli.support import run
-from tests.support import MachineUser, Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("cli")]
 

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
+from proofs.stack.scenarios import consuming
+from proofs.stack.support import Stack
 from tests.cli.support import KEYTURN, run
-from tests.scenarios import consuming
-from tests.support import Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("cli")]
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from keyturn_cli import credentials
 from keyturn_cli.app import app
 from localaws import FaultRule
+from proofs.stack.support import MachineUser, Stack
 from tests.cli.support import KEYTURN
-from tests.support import MachineUser, Stack
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from keyturn.aws import iam, secrets
-from keyturn.decision import Ask, Step, decide
-from keyturn.errors import AwsRefused
-from keyturn.rotation import iso
-from keyturn.settings import Durations, Settings
-from keyturn.world import Key, Label, LastResult, SecretState, Tag
+from keyturn.model.errors import AwsRefused
+from keyturn.model.rotation import iso
+from keyturn.model.settings import Durations, Settings
+from keyturn.model.world import Key, Label, LastResult, SecretState, Tag
+from keyturn.rotate.decision import Ask, Step, decide
 from keyturn_cli import app as wiring
 from keyturn_cli import aws, onboard, people, plan, start, status
 from keyturn_cli.errors import CliError

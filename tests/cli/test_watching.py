@@ -19,8 +19,8 @@ from botocore.exceptions import (
 from rich.console import Console
 
 from keyturn.aws import iam
-from keyturn.errors import AwsRefused, AwsThrottled
-from keyturn.world import Key, LastUse
+from keyturn.model.errors import AwsRefused, AwsThrottled
+from keyturn.model.world import Key, LastUse
 from keyturn_cli import aws, runs, start, watch
 from keyturn_cli.runs import Run
 from keyturn_cli.watch import JsonLines, Lines, Seen, changes, drawn, follow, view

@@ -20,7 +20,7 @@ from botocore.exceptions import (
 from typer.testing import CliRunner
 
 from keyturn.aws import calls
-from keyturn.errors import AwsRefused, AwsThrottled
+from keyturn.model.errors import AwsRefused, AwsThrottled
 from keyturn_cli import app as wiring
 from keyturn_cli import aws, options, output, stack
 from keyturn_cli.errors import CliError, explain

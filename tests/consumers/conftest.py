@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from tests.consumers.programs import EXAMPLES, Pace, Program, Start, Starter
-from tests.support import MachineUser, Stack
+from proofs.consumers.programs import EXAMPLES, Pace, Program, Start, Starter
+from proofs.stack.support import MachineUser, Stack
 
 
 @pytest.fixture

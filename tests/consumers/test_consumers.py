@@ -1,4 +1,4 @@
-"""A part of what `python -m tests.consumers` does at length."""
+"""A part of what `python -m proofs.consumers` does at length."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import Counter
 
 import pytest
 
-from tests.consumers.programs import BOTO3_REREAD, MOVING, STATIC, Report
-from tests.consumers.report import page, summary, table
-from tests.consumers.rounds import (
+from proofs.consumers.programs import BOTO3_REREAD, MOVING, STATIC, Report
+from proofs.consumers.report import page, summary, table
+from proofs.consumers.rounds import (
     BACK_OUTS,
     back_out_after_rotated,
     back_out_at_the_pickup_timeout,
     rotation,
 )
-from tests.consumers.run import Figures, Plan, Result, Run
-from tests.support import Stack
+from proofs.consumers.run import Figures, Plan, Result, Run
+from proofs.stack.support import Stack
 
 
 @pytest.mark.emulator

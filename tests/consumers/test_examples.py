@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from keyturn_cli.credentials import expiration
 from localaws import FaultRule
-from tests.consumers.programs import (
+from proofs.consumers.programs import (
     BOTO3_REREAD,
     CACHING_CLIENT,
     CREDENTIAL_PROCESS,
@@ -29,8 +29,8 @@ from tests.consumers.programs import (
     Program,
     Starter,
 )
-from tests.consumers.readers import add_reader_profile
-from tests.support import MachineUser, Stack, eventually
+from proofs.consumers.readers import add_reader_profile
+from proofs.stack.support import MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("consumers")]
 

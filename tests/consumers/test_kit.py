@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.consumers.cluster import FOLDER as CLUSTER
-from tests.consumers.cluster import Pod
-from tests.consumers.commands import Repeated, aws_cli, let_list_topics
-from tests.consumers.crew import Begin, Crew
-from tests.consumers.health import HealthServer
-from tests.consumers.job import FOLDER as ACTIONS
-from tests.consumers.job import Issuer, Repository, Stepped, github_actions
-from tests.consumers.programs import Report
-from tests.consumers.readers import add_reader_profile, add_reader_role
-from tests.consumers.rounds import back_out_after_rotated
-from tests.support import MachineUser, Stack
+from proofs.consumers.cluster import FOLDER as CLUSTER
+from proofs.consumers.cluster import Pod
+from proofs.consumers.commands import Repeated, aws_cli, let_list_topics
+from proofs.consumers.crew import Begin, Crew
+from proofs.consumers.health import HealthServer
+from proofs.consumers.job import FOLDER as ACTIONS
+from proofs.consumers.job import Issuer, Repository, Stepped, github_actions
+from proofs.consumers.programs import Report
+from proofs.consumers.readers import add_reader_profile, add_reader_role
+from proofs.consumers.rounds import back_out_after_rotated
+from proofs.stack.support import MachineUser, Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("consumers")]
 

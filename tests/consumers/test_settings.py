@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from keyturn_cli.credentials import parser
-from tests.consumers.cluster import FOLDER, KUBELET_MINUTES, Deployment, ExternalSecret
-from tests.consumers.job import JOB, WORKFLOW
-from tests.consumers.programs import EXAMPLES
-from tests.consumers.report import PAGE
+from proofs.consumers.cluster import FOLDER, KUBELET_MINUTES, Deployment, ExternalSecret
+from proofs.consumers.job import JOB, WORKFLOW
+from proofs.consumers.programs import EXAMPLES
+from proofs.consumers.report import PAGE
 from tools.template import load
 
 ADVISORY_SECONDS = 15 * 60  # how long before an Expiration botocore asks again

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from demo.model import ConsumerRole, ConsumerSeen, Ended, UserRole, UserSeen
+from demo.verdict import judge
+from demo.watch import heard
 from localaws.consumer import Counts
-from localaws.demo.model import ConsumerRole, ConsumerSeen, Ended, UserRole, UserSeen
-from localaws.demo.verdict import judge
-from localaws.demo.watch import heard
+from proofs.stack.support import eventually
 from tests.localaws.test_launcher import alive, children_of, linux
-from tests.support import eventually
 
 ROOT = Path(__file__).parent.parent.parent
-COMMAND = [sys.executable, "-m", "localaws.demo"]
+COMMAND = [sys.executable, "-m", "demo"]
 OLD, NEW = "AKIAOLDOLDOLDOLD0001", "AKIANEWNEWNEWNEW0002"
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.__main__ import deployed, every_case, in_matrix, running
-from tests.faults.runner import Result
+from proofs.faults.__main__ import deployed, every_case, in_matrix, running
+from proofs.faults.runner import Result
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 

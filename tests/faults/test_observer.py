@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from localaws.model import Change
-from tests.faults.observer import Observed, Run, violations
+from proofs.faults.observer import Observed, Run, violations
 
 OLD, NEW = "AKIAOLDOLDOLDOLD0001", "AKIANEWNEWNEWNEW0002"
 ROLE = "arn:aws:sts::123456789012:assumed-role/keyturn-Role/keyturn-X"

@@ -15,9 +15,9 @@ from functools import partial
 
 import pytest
 
-from tests.outcomes import FIELDS, At, Moment, rotate_when_free
-from tests.scenarios import Scenarios, consuming, now, recovery_of
-from tests.support import MachineUser, Stack, eventually
+from proofs.stack.outcomes import FIELDS, At, Moment, rotate_when_free
+from proofs.stack.scenarios import Scenarios, consuming, now, recovery_of
+from proofs.stack.support import MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("redrive")]
 

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keyturn.handlers.start_rotation import handler
-from keyturn.request import parse_rotate_request
-from keyturn.triggers.reading import MOST_ALERTS
+from keyturn.alerts.reading import MOST_ALERTS
+from keyturn.handlers.events.start_rotation import handler
+from keyturn.model.request import parse_rotate_request
+from proofs.stack.sweep import KEY_ID
 from tests.fuzz.support import (
     PASTED_SECRET,
     assert_nowhere,
@@ -30,7 +31,6 @@ from tests.fuzz.support import (
     world,
 )
 from tests.integration.account import CONTEXT, Account
-from tests.sweep import KEY_ID
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 SAMPLES = [

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.errors import KeyturnError, UnexpectedFailure
+from keyturn.model.errors import KeyturnError, UnexpectedFailure
 from tests.fuzz.contents import CANARY, CONTENTS, Content, contents
 from tests.fuzz.support import (
     assert_nowhere,

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keyturn.errors import AwsRefused, UnexpectedFailure
-from keyturn.handlers.start_back_out import MAX_GENERATIONS, handler
-from keyturn.identifiers import recovery_name
-from keyturn.outcomes import DECIDED
+from keyturn.handlers.events.start_back_out import MAX_GENERATIONS, handler
+from keyturn.model.errors import AwsRefused, UnexpectedFailure
+from keyturn.model.identifiers import recovery_name
+from keyturn.model.outcomes import DECIDED
 from tests.fuzz.requests import inputs, rotate_requests
 from tests.fuzz.support import (
     LEGAL_NAME,

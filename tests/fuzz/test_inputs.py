@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from pydantic import BaseModel
 
-from keyturn.errors import RequestRejected
-from keyturn.request import TimingRequest, parse_retire_request, parse_rotate_request
+from keyturn.model.errors import RequestRejected
+from keyturn.model.request import TimingRequest, parse_retire_request, parse_rotate_request
 from tests.fuzz.requests import KEY_ID, SECONDS, inputs, retire_requests, rotate_requests
 from tests.fuzz.support import (
     LEGAL_NAME,

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from proofs.stack.outcomes import FIELDS, At
+from proofs.stack.support import Ended, MachineUser, Stack
+from proofs.stack.sweep import search, texts_of
 from tests.fuzz.contents import CANARY, CONTENTS, Content
 from tests.fuzz.requests import inputs
 from tests.fuzz.support import LEGAL_NAME, PASTED_SECRET, assert_readable, sample
-from tests.outcomes import FIELDS, At
-from tests.support import Ended, MachineUser, Stack
-from tests.sweep import search, texts_of
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("fuzz")]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import pkgutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,11 +16,12 @@ from moto.iam.models import AccessKeyLastUsed, iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions.models import stepfunctions_backends
 
-from keyturn import snapshot
-from keyturn.identifiers import execution_mark
-from keyturn.rotation import iso
-from keyturn.settings import Settings
-from keyturn.world import World
+import keyturn.handlers
+from keyturn.model.identifiers import execution_mark
+from keyturn.model.rotation import iso
+from keyturn.model.settings import Settings
+from keyturn.model.world import World
+from keyturn.rotate import snapshot
 from tests.integration.aws_like import ACCOUNT, REGION, Wire
 
 if TYPE_CHECKING:
@@ -102,7 +104,9 @@ class Execution:
 
     def call(self, handler: str, **fields: Any) -> dict[str, Any]:
         """Call a handler; what it answers goes through JSON, and its rotation is carried on."""
-        module = importlib.import_module(f"keyturn.handlers.{handler}")
+        module = next(
+            module for module in handler_modules() if module.__name__.endswith(f".{handler}")
+        )
         payload = json.loads(json.dumps(self.payload(**fields)))
         answer: dict[str, Any] = json.loads(json.dumps(module.handler(payload, CONTEXT)))
         self.rotation = answer["rotation"] or self.rotation
@@ -114,6 +118,14 @@ class Execution:
         for handler in handlers:
             answer = self.call(handler)
         return answer
+
+
+@functools.cache
+def handler_modules() -> tuple[ModuleType, ...]:
+    """Every module that has a handler: one a Lambda function."""
+    found = pkgutil.walk_packages(keyturn.handlers.__path__, "keyturn.handlers.")
+    modules = [importlib.import_module(info.name) for info in found if not info.ispkg]
+    return tuple(module for module in modules if hasattr(module, "handler"))
 
 
 @dataclass

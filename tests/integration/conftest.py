@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from moto import mock_aws
 
-from keyturn import entry
 from keyturn.aws import calls, probe
+from keyturn.handlers import frame as entry
 from tests.integration.account import ENVIRONMENT, Account
 from tests.integration.aws_like import Wire
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn import claim, fence
-from keyturn.aws import secrets
-from keyturn.decision import Ask, Decision, Step, orphans
-from keyturn.errors import ClaimLost, RequestRejected
-from keyturn.identifiers import is_intent_of
-from keyturn.world import ClaimantState, Label, World
+from keyturn.aws import fence, secrets
+from keyturn.model.errors import ClaimLost, RequestRejected
+from keyturn.model.identifiers import is_intent_of
+from keyturn.model.world import ClaimantState, Label, World
+from keyturn.rotate import claim
+from keyturn.rotate.decision import Ask, Decision, Step, orphans
 from tests.integration.account import Account, Execution
 from tests.integration.aws_like import after, echoes, loses_answer
 

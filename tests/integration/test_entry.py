@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from keyturn import errors
-from keyturn.entry import Answer, Event, framed, state_function
-from keyturn.errors import KeyturnError, RequestRejected, UnexpectedFailure
-from keyturn.settings import Settings
+from keyturn.handlers.frame import Answer, Event, framed, state_function
+from keyturn.model import errors
+from keyturn.model.errors import KeyturnError, RequestRejected, UnexpectedFailure
+from keyturn.model.settings import Settings
 from tests.integration.account import CONTEXT, ENVIRONMENT, Execution
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -214,7 +214,7 @@ class TestOnLambda:
         return done.stdout
 
     MODULES = (
-        "import sys, keyturn.handlers.check_request; "
+        "import sys, keyturn.handlers.rotate_key.check_request; "
         "print([n for n in ('aws_xray_sdk', 'requests', 'wrapt') if n in sys.modules])"
     )
 
@@ -233,7 +233,7 @@ import os
 from aws_xray_sdk.core import xray_recorder
 sent = []
 xray_recorder.emitter.send_entity = lambda entity: sent.append(entity.serialize())
-from keyturn.entry import framed
+from keyturn.handlers.frame import framed
 from types import SimpleNamespace
 context = SimpleNamespace(function_name="f", memory_limit_in_mb=1, aws_request_id="r",
                           invoked_function_arn="arn")

@@ -15,13 +15,12 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 import keyturn.aws
-import keyturn.handlers
-from keyturn import fence
+from keyturn.aws import fence
 from keyturn.aws.secrets import StoredKey
-from keyturn.errors import ExecutionRedriven, FenceClosed, KeyturnError
-from keyturn.settings import CHANGE_BUDGET_SECONDS
-from keyturn.world import Label, Tag
-from tests.integration.account import Account
+from keyturn.model.errors import ExecutionRedriven, FenceClosed, KeyturnError
+from keyturn.model.settings import CHANGE_BUDGET_SECONDS
+from keyturn.model.world import Label, Tag
+from tests.integration.account import Account, handler_modules
 from tests.integration.aws_like import ACCOUNT
 
 NOW = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
@@ -35,13 +34,15 @@ NEEDS_NO_FENCE = {"keyturn.aws.executions.start"}
 
 # What only audits and fleet runs use: they ask for reports and write files, no keys and no labels.
 OF_REPORTS = {"keyturn.aws.reports", "keyturn.aws.s3"}
+# What calls no AWS.
+NO_ADAPTERS = {"keyturn.aws.fence", "keyturn.aws.health", "keyturn.aws.metrics"}
 
 
 def functions() -> list[tuple[str, Callable[..., Any]]]:
     """Every public function of every adapter module that has to do with keys and labels."""
     found = []
     for module_info in pkgutil.iter_modules(keyturn.aws.__path__, "keyturn.aws."):
-        if module_info.name in OF_REPORTS:
+        if module_info.name in OF_REPORTS | NO_ADAPTERS:
             continue
         module = importlib.import_module(module_info.name)
         for name, member in inspect.getmembers(module, callable):
@@ -204,9 +205,9 @@ def test_a_handler_called_late_or_again_changes_nothing(
 def refusing_when_redriven() -> list[str]:
     """Every function of a state, but the two that have an answer."""
     names = {
-        module.name
-        for module in pkgutil.iter_modules(keyturn.handlers.__path__)
-        if hasattr(importlib.import_module(f"keyturn.handlers.{module.name}"), "step")
+        module.__name__.rsplit(".", 1)[-1]
+        for module in handler_modules()
+        if hasattr(module, "step")
     }
     return sorted(names - {"check_request", "decide"})
 
@@ -226,8 +227,7 @@ def test_a_redriven_execution_is_refused_before_it_looks_at_anything(
 
 
 def test_functions_of_rotations_do_not_use_what_has_no_fence() -> None:
-    for module_info in pkgutil.iter_modules(keyturn.handlers.__path__, "keyturn.handlers."):
-        module = importlib.import_module(module_info.name)
+    for module in handler_modules():
         rotates = "state_function" in vars(module)
         used = {getattr(member, "__name__", "") for member in vars(module).values()}
-        assert not (rotates and used & OF_REPORTS), module_info.name
+        assert not (rotates and used & OF_REPORTS), module.__name__

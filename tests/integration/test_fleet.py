@@ -13,10 +13,16 @@ import boto3
 import pytest
 
 from keyturn.aws import reports, s3, secrets
-from keyturn.errors import AuditFailed, AwsRefused, AwsThrottled, HandoverMissing, RequestRejected
 from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
-from keyturn.rotation import iso
+from keyturn.model.errors import (
+    AuditFailed,
+    AwsRefused,
+    AwsThrottled,
+    HandoverMissing,
+    RequestRejected,
+)
+from keyturn.model.rotation import iso
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import ACCOUNT, REGION, refuses
 

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from keyturn import health
-from keyturn.health import is_public
-from keyturn.rotation import Health
+from keyturn.aws import health
+from keyturn.aws.health import is_public
+from keyturn.model.rotation import Health
 
 NOW = dt.datetime(2026, 11, 21, 5, 0, tzinfo=dt.UTC)
 PUBLIC = "93.184.216.34"

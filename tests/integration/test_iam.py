@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from keyturn import fence
-from keyturn.aws import calls, iam
-from keyturn.errors import AwsRefused, AwsThrottled, RequestRejected
-from keyturn.world import LastUse
+from keyturn.aws import calls, fence, iam
+from keyturn.model.errors import AwsRefused, AwsThrottled, RequestRejected
+from keyturn.model.world import LastUse
 from tests.integration.account import Account
 from tests.integration.aws_like import refuses
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.errors import AwsRefused, AwsThrottled, RequestRejected
+from keyturn.model.errors import AwsRefused, AwsThrottled, RequestRejected
 from tests.integration.account import PREFIX, Account, Execution
 from tests.integration.aws_like import Fault, after, echoes, loses_answer, refuses
 

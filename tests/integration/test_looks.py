@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
-from keyturn import fence, outcomes
-from keyturn.aws import alarms, executions
-from keyturn.errors import AwsRefused, AwsThrottled
+from keyturn.aws import alarms, executions, fence
+from keyturn.model import outcomes
+from keyturn.model.errors import AwsRefused, AwsThrottled
 from tests.integration.account import Account
 from tests.integration.aws_like import refuses
 

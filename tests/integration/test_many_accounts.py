@@ -12,11 +12,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from keyturn import central, organization
 from keyturn.audit.model import AccountSource, SecretFacts, Thresholds
 from keyturn.aws import calls, organizations, s3
-from keyturn.errors import AwsRefused, AwsThrottled, SettingMissing
-from keyturn.organization import CannotBeJudged, Settings
+from keyturn.fleet import central, organization
+from keyturn.fleet.organization import CannotBeJudged, Settings
+from keyturn.model.errors import AwsRefused, AwsThrottled, SettingMissing
 from tests.integration.account import Account
 
 ENVIRONMENT = {

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from keyturn.aws import probe
 from keyturn.aws.secrets import StoredKey
-from keyturn.errors import AwsRefused, AwsThrottled, KeyNotProven
+from keyturn.model.errors import AwsRefused, AwsThrottled, KeyNotProven
 from tests.integration.account import Account, MadeKey
 from tests.integration.aws_like import ACCOUNT, Fault, refuses
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.errors import SettingMissing
-from keyturn.handlers.record_outcome import handler
+from keyturn.handlers.events.record_outcome import handler
+from keyturn.model.errors import SettingMissing
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import refuses
 

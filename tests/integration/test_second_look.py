@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from keyturn import claim
-from keyturn.decision import Ask, Decision, Step
-from keyturn.errors import AwsThrottled, RequestRejected, WorldContradictory
-from keyturn.identifiers import is_intent_of
+from keyturn.model.errors import AwsThrottled, RequestRejected, WorldContradictory
+from keyturn.model.identifiers import is_intent_of
+from keyturn.rotate import claim
+from keyturn.rotate.decision import Ask, Decision, Step
 from tests.integration.account import PREFIX, Account, Execution, MadeKey
 from tests.integration.aws_like import after, refuses
 

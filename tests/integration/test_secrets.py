@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from keyturn import fence, snapshot
-from keyturn.aws import secrets
-from keyturn.errors import AwsRefused, AwsThrottled, WorldContradictory
-from keyturn.world import Label, Tag
+from keyturn.aws import fence, secrets
+from keyturn.model.errors import AwsRefused, AwsThrottled, WorldContradictory
+from keyturn.model.world import Label, Tag
+from keyturn.rotate import snapshot
 from tests.integration.account import Account
 from tests.integration.aws_like import echoes, refuses
 

@@ -8,11 +8,11 @@ from typing import Any
 import boto3
 import pytest
 
-from keyturn.errors import AwsThrottled, SettingMissing, UnexpectedFailure
-from keyturn.handlers.start_back_out import MAX_GENERATIONS, handler
-from keyturn.identifiers import recovery_name
-from keyturn.outcomes import DECIDED
-from keyturn.request import parse_rotate_request
+from keyturn.handlers.events.start_back_out import MAX_GENERATIONS, handler
+from keyturn.model.errors import AwsThrottled, SettingMissing, UnexpectedFailure
+from keyturn.model.identifiers import recovery_name
+from keyturn.model.outcomes import DECIDED
+from keyturn.model.request import parse_rotate_request
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import refuses
 

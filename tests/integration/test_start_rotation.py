@@ -11,9 +11,9 @@ import boto3
 import pytest
 from moto.iam.models import iam_backends
 
-from keyturn.errors import AwsRefused, AwsThrottled, SettingMissing
-from keyturn.handlers.start_rotation import handler
-from keyturn.request import parse_rotate_request
+from keyturn.handlers.events.start_rotation import handler
+from keyturn.model.errors import AwsRefused, AwsThrottled, SettingMissing
+from keyturn.model.request import parse_rotate_request
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import ACCOUNT, refuses
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.errors import (
+from keyturn.model.errors import (
     AwsRefused,
     AwsThrottled,
     ClaimLost,

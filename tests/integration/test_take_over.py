@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
-from keyturn import claim, fence
-from keyturn.decision import Ask, Decision, Step
-from keyturn.errors import AwsThrottled, RequestRejected
-from keyturn.rotation import Outcome
+from keyturn.aws import fence
+from keyturn.model.errors import AwsThrottled, RequestRejected
+from keyturn.model.rotation import Outcome
+from keyturn.rotate import claim
+from keyturn.rotate.decision import Ask, Decision, Step
 from tests.integration.account import PREFIX, Account, Execution
 from tests.integration.aws_like import ACCOUNT, REGION, loses_answer, refuses
 

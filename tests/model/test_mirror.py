@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from proofs.model import faults, starts
+from proofs.model.effects import follow
+from proofs.model.state import RETIRE, ROTATE, World
 from tests.integration.account import PREFIX, Account, Execution
-from tests.model import faults, starts
-from tests.model.effects import follow
-from tests.model.state import RETIRE, ROTATE, World
 
 DEFINITION = Path(__file__).resolve().parents[2] / "statemachine" / "rotate_key.asl.json"
 

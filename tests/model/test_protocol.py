@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import docs, events, rules, starts
-from tests.model.calls import Broken
-from tests.model.rules import ALL
-from tests.model.state import State
-from tests.model.walk import Violation, walk
+from proofs.model import docs, events, rules, starts
+from proofs.model.calls import Broken
+from proofs.model.rules import ALL
+from proofs.model.state import State
+from proofs.model.walk import Violation, walk
 
 EVERY = (*starts.FEW, *starts.MORE)
 
@@ -27,7 +27,7 @@ def test_without_a_rule_an_invariant_breaks_as_the_page_shows(name: str) -> None
     assert replay(violation, name) == violation.what
     page = docs.PAGE.read_text(encoding="utf-8")
     shown = docs.section(page, "traces")
-    assert docs.trace_section(name, violation) in shown, "run python -m tests.model --write-docs"
+    assert docs.trace_section(name, violation) in shown, "run python -m proofs.model --write-docs"
 
 
 @pytest.mark.parametrize("name", ["keys_before", "retries_wait", "names_the_dead", "own_claim"])

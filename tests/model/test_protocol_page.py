@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.model import docs, events, moves, rules
+from proofs.model import docs, events, moves, rules
 
 
 def page() -> str:

@@ -13,7 +13,7 @@ import pytest
 
 import localaws
 from localaws import Account
-from tests.support import PARAMETERS, Stack
+from proofs.stack.support import PARAMETERS, Stack
 from tools import stackset
 
 ROOT = Path(__file__).parent.parent.parent

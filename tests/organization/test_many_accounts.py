@@ -11,9 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws import Account, FaultRule
+from proofs.stack.support import Stack, eventually
 from tests.cli.support import run
 from tests.organization.conftest import ROOT, STACK, Organization
-from tests.support import Stack, eventually
 
 # One worker for all: the organisation is deployed once.
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("organization")]

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import localaws
-from tests.scenarios import consuming
-from tests.support import PARAMETERS, MachineUser, Stack, eventually
+from proofs.stack.scenarios import consuming
+from proofs.stack.support import PARAMETERS, MachineUser, Stack, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = {"README": ROOT / "README.md", "runbook": ROOT / "docs" / "runbook.md"}

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulation import defaults
-from benchmarks.simulation.clock import DAY, HOUR, MINUTE, WEEK, moment, seconds_of
-from benchmarks.simulation.consumers import Consumer, KeyName
-from benchmarks.simulation.ending import Ended, Ending
-from benchmarks.simulation.keyturn_rule import (
+from keyturn.model.rotation import Observations, Rotation
+from keyturn.rotate import evidence as verification
+from keyturn.rotate.evidence import Look
+from proofs.simulation import defaults
+from proofs.simulation.clock import DAY, HOUR, MINUTE, WEEK, moment, seconds_of
+from proofs.simulation.consumers import Consumer, KeyName
+from proofs.simulation.ending import Ended, Ending
+from proofs.simulation.keyturn_rule import (
     Evidence,
     KeyturnRule,
     LightObservations,
     _Run,
 )
-from benchmarks.simulation.lastused import ALWAYS_LATE, UNIFORM
-from benchmarks.simulation.population import Kind, User, draw
-from benchmarks.simulation.scene import Scene
-from benchmarks.simulation.schedule import Beat, Calls
-from keyturn import verification
-from keyturn.rotation import Observations, Rotation
-from keyturn.verification import Look
+from proofs.simulation.lastused import ALWAYS_LATE, UNIFORM
+from proofs.simulation.population import Kind, User, draw
+from proofs.simulation.scene import Scene
+from proofs.simulation.schedule import Beat, Calls
 from tools import template
 
 P = 60 * WEEK

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulation.clock import NEVER
-from benchmarks.simulation.lastused import UNIFORM, Lag, LastUsed
 from localaws.model import LastUsedModel
 from localaws.state import LastUsed as EmulatedLastUsed
+from proofs.simulation.clock import NEVER
+from proofs.simulation.lastused import UNIFORM, Lag, LastUsed
 
 KEY, USER, REGION = "AKIA1111111111111111", "u", "eu-west-1"
 SPAN = 15 * 60

@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.simulation import __main__ as command
-from benchmarks.simulation import page, picture, report
-from benchmarks.simulation.clock import DAY, HOUR
-from benchmarks.simulation.report import Results
-from benchmarks.simulation.runner import run
-from benchmarks.simulation.tally import percentile
-from benchmarks.simulation.variants import RULES, Variant, main_run, sweep
+from proofs.simulation import __main__ as command
+from proofs.simulation import page, picture, report
+from proofs.simulation.clock import DAY, HOUR
+from proofs.simulation.report import Results
+from proofs.simulation.runner import run
+from proofs.simulation.tally import percentile
+from proofs.simulation.variants import RULES, Variant, main_run, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 

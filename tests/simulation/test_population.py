@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.simulation.clock import DAY, HOUR, MINUTE, NEVER, WEEK
-from benchmarks.simulation.consumers import Consumer
-from benchmarks.simulation.population import SHARES, Kind, User, draw
+from proofs.simulation.clock import DAY, HOUR, MINUTE, NEVER, WEEK
+from proofs.simulation.consumers import Consumer
+from proofs.simulation.population import SHARES, Kind, User, draw
 
 QUIET = 26 * HOUR
 

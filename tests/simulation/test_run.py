@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulation.clock import DAY, HOUR
-from benchmarks.simulation.population import Kind
-from benchmarks.simulation.runner import Tallies, run
-from benchmarks.simulation.tally import Tally, merged, percentile
-from benchmarks.simulation.variants import KEYTURN, OTHERS, Variant, main_run
+from proofs.simulation.clock import DAY, HOUR
+from proofs.simulation.population import Kind
+from proofs.simulation.runner import Tallies, run
+from proofs.simulation.tally import Tally, merged, percentile
+from proofs.simulation.variants import KEYTURN, OTHERS, Variant, main_run
 
 SEED = 1
 # Consumers of these users move by themselves and are not away for longer than the quiet period.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulation.clock import DAY, HOUR, MINUTE, NEVER, WEEK
-from benchmarks.simulation.consumers import Consumer, KeyName
-from benchmarks.simulation.lastused import Lag
-from benchmarks.simulation.population import Kind, User
-from benchmarks.simulation.scene import CutOff, Scene
-from benchmarks.simulation.schedule import Beat, Calls
+from proofs.simulation.clock import DAY, HOUR, MINUTE, NEVER, WEEK
+from proofs.simulation.consumers import Consumer, KeyName
+from proofs.simulation.lastused import Lag
+from proofs.simulation.population import Kind, User
+from proofs.simulation.scene import CutOff, Scene
+from proofs.simulation.schedule import Beat, Calls
 
 OLD, NEW = KeyName.OLD, KeyName.NEW
 P = 60 * WEEK

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulation.clock import DAY, HOUR, MINUTE, NEVER, WEEK, chance
-from benchmarks.simulation.schedule import Beat, Calls
+from proofs.simulation.clock import DAY, HOUR, MINUTE, NEVER, WEEK, chance
+from proofs.simulation.schedule import Beat, Calls
 
 SALT = 77
 SCHEDULES = {

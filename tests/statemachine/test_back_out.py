@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from keyturn.identifiers import recovery_name
+from keyturn.model.identifiers import recovery_name
 from localaws.model import FaultRule
-from tests.outcomes import (
+from proofs.stack.outcomes import (
     IMPATIENT,
     LINGERING,
     MOMENTS,
@@ -23,8 +23,8 @@ from tests.outcomes import (
     interrupted,
     rotate_when_free,
 )
-from tests.scenarios import Scenarios, consuming, recovery_of, stop
-from tests.support import PARAMETERS, Ended, MachineUser, Stack, eventually
+from proofs.stack.scenarios import Scenarios, consuming, recovery_of, stop
+from proofs.stack.support import PARAMETERS, Ended, MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("back_out")]
 

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 import pytest
 
 from localaws.model import FaultRule
-from tests.scenarios import STAYS_OPEN, Scenarios, consuming, never_again, recovery_of, stop
-from tests.support import Ended, MachineUser, Stack, eventually
+from proofs.stack.scenarios import STAYS_OPEN, Scenarios, consuming, never_again, recovery_of, stop
+from proofs.stack.support import Ended, MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("emergency")]
 

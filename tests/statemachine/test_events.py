@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from localaws.model import FaultRule
-from tests.scenarios import STAYS_OPEN, Scenarios, consuming
-from tests.support import Ended, Stack
-from tests.sweep import KEY_ID
+from proofs.stack.scenarios import STAYS_OPEN, Scenarios, consuming
+from proofs.stack.support import Ended, Stack
+from proofs.stack.sweep import KEY_ID
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("events")]
 

@@ -13,9 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.model import FaultRule
-from tests.outcomes import IMPATIENT, WATCHING, assert_outcome
-from tests.scenarios import Scenarios, consuming
-from tests.support import MachineUser, Stack, eventually
+from proofs.stack.outcomes import IMPATIENT, WATCHING, assert_outcome
+from proofs.stack.scenarios import Scenarios, consuming
+from proofs.stack.support import MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("evidence")]
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import localaws
-from keyturn.rotation import iso
+from keyturn.model.rotation import iso
 from localaws.model import FaultRule
-from tests.scenarios import STAYS_OPEN, consuming
-from tests.support import PARAMETERS, PREFIX, Ended, MachineUser, Stack, eventually
+from proofs.stack.scenarios import STAYS_OPEN, consuming
+from proofs.stack.support import PARAMETERS, PREFIX, Ended, MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("fleet")]
 

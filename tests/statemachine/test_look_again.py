@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.handlers.check_request import PATIENCE_IN_FENCES, PATIENCE_SECONDS
-from tests.support import Stack
+from keyturn.handlers.rotate_key.check_request import PATIENCE_IN_FENCES, PATIENCE_SECONDS
+from proofs.stack.support import Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("look-again")]
 

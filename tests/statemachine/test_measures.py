@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.measures import Measure
-from tests.scenarios import STAYS_OPEN, Scenarios, consuming
-from tests.support import Stack, eventually
+from keyturn.aws.metrics import Measure
+from proofs.stack.scenarios import STAYS_OPEN, Scenarios, consuming
+from proofs.stack.support import Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("measures")]
 

@@ -13,8 +13,7 @@ from functools import partial
 import pytest
 
 import localaws
-from tests.conftest import ROOT
-from tests.outcomes import (
+from proofs.stack.outcomes import (
     MOMENTS,
     STILL_FENCED,
     Moment,
@@ -22,8 +21,9 @@ from tests.outcomes import (
     interrupted,
     rotate_when_free,
 )
-from tests.scenarios import Scenarios, consuming
-from tests.support import PARAMETERS, Stack
+from proofs.stack.scenarios import Scenarios, consuming
+from proofs.stack.support import PARAMETERS, Stack
+from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("resume")]
 

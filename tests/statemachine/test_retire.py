@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from localaws.model import FaultRule
-from tests.scenarios import Scenarios, consuming, stop
-from tests.support import Ended, Stack, eventually
+from proofs.stack.scenarios import Scenarios, consuming, stop
+from proofs.stack.support import Ended, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("retire")]
 

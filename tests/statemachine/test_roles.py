@@ -15,13 +15,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from keyturn.identifiers import execution_mark, is_intent_of, rotation_name
-from keyturn.rotation import Policy, Rotation, iso
+from keyturn.model.identifiers import execution_mark, is_intent_of, rotation_name
+from keyturn.model.rotation import Policy, Rotation, iso
 from localaws.consumer import Consumer, serve_health
 from localaws.launcher import client_config
-from tests.alerts import sample, send
-from tests.scenarios import STAYS_OPEN, Scenarios, consuming, recovery_of
-from tests.support import MachineUser, Stack, eventually
+from proofs.stack.alerts import sample, send
+from proofs.stack.scenarios import STAYS_OPEN, Scenarios, consuming, recovery_of
+from proofs.stack.support import MachineUser, Stack, eventually
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("roles")]
 

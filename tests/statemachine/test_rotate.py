@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from keyturn.request import is_user_name
-from tests.outcomes import At, assert_outcome
-from tests.scenarios import Scenarios, consuming
-from tests.support import PREFIX, MachineUser, Stack
+from keyturn.model.request import is_user_name
+from proofs.stack.outcomes import At, assert_outcome
+from proofs.stack.scenarios import Scenarios, consuming
+from proofs.stack.support import PREFIX, MachineUser, Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("rotate")]
 

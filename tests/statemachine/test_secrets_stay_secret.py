@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support import Stack, eventually
-from tests.sweep import Text, search, secrets_of, texts_of
+from proofs.stack.support import Stack, eventually
+from proofs.stack.sweep import Text, search, secrets_of, texts_of
 
 pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("secrets")]
 

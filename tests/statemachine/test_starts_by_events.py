@@ -11,12 +11,20 @@ from typing import Any
 
 import pytest
 
-from keyturn.identifiers import emergency_name, rotation_name
+from keyturn.model.identifiers import emergency_name, rotation_name
 from localaws.model import FaultRule
-from tests.alerts import sample, send
-from tests.scenarios import STAYS_OPEN, Scenarios, consuming, never_again, now, recovery_of, stop
-from tests.support import MachineUser, Stack, eventually
-from tests.sweep import KEY_ID
+from proofs.stack.alerts import sample, send
+from proofs.stack.scenarios import (
+    STAYS_OPEN,
+    Scenarios,
+    consuming,
+    never_again,
+    now,
+    recovery_of,
+    stop,
+)
+from proofs.stack.support import MachineUser, Stack, eventually
+from proofs.stack.sweep import KEY_ID
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("starts_by_events")]
 

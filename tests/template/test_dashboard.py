@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from keyturn import entry, measures, outcomes
 from keyturn.aws import executions
-from keyturn.handlers import record_outcome
+from keyturn.aws import metrics as measures
+from keyturn.handlers import frame as entry
+from keyturn.handlers.events import record_outcome
+from keyturn.model import outcomes
 from tests.template.test_template import FUNCTIONS, RESOURCES, STACK, Resolver, of_type
 
 Stream = tuple[str, str, frozenset[tuple[str, str]]]

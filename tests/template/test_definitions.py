@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.decision import Step
-from keyturn.settings import MAX_POLLS
+from keyturn.model.settings import MAX_POLLS
+from keyturn.rotate.decision import Step
 from tools import template
 from tools.asl.__main__ import ERRORS, lint_file
 from tools.asl.definition import Definition, State, arrows

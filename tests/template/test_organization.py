@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from keyturn import central, organization
-from keyturn.organization import Settings
+from keyturn.fleet import central, organization
+from keyturn.fleet.organization import Settings
 from tools import template
 
 FOLDER = template.ROOT / "organization"
@@ -149,7 +149,7 @@ def test_the_function_can_read_its_settings_from_the_environment() -> None:
     }
     settings = Settings.from_env(variables)
     assert (settings.thresholds.max_key_age_days, settings.list_accounts) == (90, False)
-    assert function["Handler"] == "keyturn.handlers.audit_organization.handler"
+    assert function["Handler"] == "keyturn.handlers.organization.audit_organization.handler"
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

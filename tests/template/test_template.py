@@ -21,13 +21,13 @@ from typing import Any
 import pytest
 from ministack.services import eventbridge
 
-from keyturn import outcomes
+from keyturn.alerts.reading import read
 from keyturn.aws import executions
 from keyturn.fleet.choosing import BATCH, SECONDS_BETWEEN_STARTS
-from keyturn.handlers import start_back_out
-from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
-from keyturn.settings import CHANGE_BUDGET_SECONDS, Settings
-from keyturn.triggers.reading import read
+from keyturn.handlers.events import start_back_out
+from keyturn.model import outcomes
+from keyturn.model.request import parse_fleet_request, parse_retire_request, parse_rotate_request
+from keyturn.model.settings import CHANGE_BUDGET_SECONDS, Settings
 from tools import template
 from tools.asl.definition import Definition
 

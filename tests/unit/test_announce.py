@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.announce import announce, announcement, worded
-from keyturn.identifiers import masked_in
-from keyturn.rotation import Outcome, Policy, Rotation
+from keyturn.model.identifiers import masked_in
+from keyturn.model.rotation import Outcome, Policy, Rotation
+from keyturn.rotate.announce import announce, announcement, worded
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 ARN = "arn:aws:states:us-east-1:123456789012:execution:keyturn-RotateKey:x"

@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 
 from keyturn.aws.calls import translated
-from keyturn.errors import AwsRefused, AwsThrottled
+from keyturn.model.errors import AwsRefused, AwsThrottled
 
 
 @pytest.mark.parametrize(

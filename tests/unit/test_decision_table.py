@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.decision import Ask, Decision, Step, decide
-from keyturn.world import Claim, ClaimantState, Intent, Key, SecretState, Tag, World
+from keyturn.model.world import Claim, ClaimantState, Intent, Key, SecretState, Tag, World
+from keyturn.rotate.decision import Ask, Decision, Step, decide
 from tests.table import rows_of
 from tests.unit import worlds
 from tests.unit.worlds import ARN, GONE, K1, K2, POLICY

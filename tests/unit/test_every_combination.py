@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyturn.decision import Ask, Decision, Step, decide
-from keyturn.world import Claim, ClaimantState, Key, Label, SecretState, World
+from keyturn.model.world import Claim, ClaimantState, Key, Label, SecretState, World
+from keyturn.rotate.decision import Ask, Decision, Step, decide
 from tests.unit.test_decision_table import ids_of
 from tests.unit.worlds import (
     ARN,

@@ -16,8 +16,8 @@ from keyturn.fleet.facts import FleetUser, secret_facts, users_of
 from keyturn.fleet.run import Run
 from keyturn.fleet.waiting import answer
 from keyturn.fleet.watching import Batch, Stand, begin
-from keyturn.settings import MAX_POLLS
-from keyturn.world import SecretState
+from keyturn.model.settings import MAX_POLLS
+from keyturn.model.world import SecretState
 from tests.unit.fleets import ACCOUNT, CLOCK, DAY, NOW, RUN, settings, user
 
 STATE_LIMIT = 256 * 1024

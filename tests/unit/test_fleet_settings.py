@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.errors import SettingMissing
 from keyturn.fleet.settings import DAY_SECONDS
+from keyturn.model.errors import SettingMissing
 from tests.unit.fleets import settings
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from keyturn import outcomes
-from keyturn.outcomes import DECIDED, Ending, ending
-from keyturn.rotation import Outcome
+from keyturn.model import outcomes
+from keyturn.model.outcomes import DECIDED, Ending, ending
+from keyturn.model.rotation import Outcome
 from tools.asl.definition import Definition
 from tools.template import ROOT
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.errors import RequestRejected, SettingMissing
-from keyturn.policy import settle
-from keyturn.request import TimingRequest
-from keyturn.settings import Settings
+from keyturn.model.errors import RequestRejected, SettingMissing
+from keyturn.model.request import TimingRequest
+from keyturn.model.settings import Settings
+from keyturn.rotate.policy import settle
 
 ENV = {
     "SECRET_NAME_PREFIX": "machine-user/",

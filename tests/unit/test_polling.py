@@ -7,10 +7,10 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.polling import next_wait
-from keyturn.polls import wait_for_return
-from keyturn.rotation import Polling, Rotation
-from keyturn.settings import MAX_POLLS
+from keyturn.model.rotation import Polling, Rotation
+from keyturn.model.settings import MAX_POLLS
+from keyturn.rotate.polling import next_wait
+from keyturn.rotate.polls import wait_for_return
 from tests.unit.worlds import NOW, POLICY
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.errors import RequestRejected
-from keyturn.request import parse_fleet_request, parse_retire_request, parse_rotate_request
+from keyturn.model.errors import RequestRejected
+from keyturn.model.request import parse_fleet_request, parse_retire_request, parse_rotate_request
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.request import RetireRequest
-from keyturn.retirement import judge
-from keyturn.world import (
+from keyturn.model.request import RetireRequest
+from keyturn.model.world import (
     Claim,
     ClaimantState,
     Intent,
@@ -21,6 +20,7 @@ from keyturn.world import (
     Tag,
     World,
 )
+from keyturn.rotate.retirement import judge
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 CUTOVER = NOW - timedelta(days=7)

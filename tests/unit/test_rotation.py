@@ -6,7 +6,7 @@ import json
 import re
 from datetime import timedelta
 
-from keyturn.identifiers import (
+from keyturn.model.identifiers import (
     execution_mark,
     intent_version_id,
     is_intent,
@@ -17,7 +17,7 @@ from keyturn.identifiers import (
     masked,
     recovery_name,
 )
-from keyturn.rotation import Outcome, Polling, Rotation
+from keyturn.model.rotation import Outcome, Polling, Rotation
 from tests.unit.worlds import K1, K2, NOW, POLICY
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:keyturn-RotateKey:x"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.triggers.reading import read
+from keyturn.alerts.reading import read
 
 SAMPLE = Path(__file__).parents[2] / "events" / "security_hub_iam3.json"
 NOW = datetime(2026, 11, 19, 15, tzinfo=UTC)

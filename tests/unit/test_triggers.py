@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from keyturn.alerts.deciding import Facts, Stack, Verdict, decide, problems_in_words
+from keyturn.alerts.reading import MOST_ALERTS, Alert, Wish, read
 from keyturn.aws.iam import User
-from keyturn.identifiers import emergency_name, rotation_name
-from keyturn.request import parse_rotate_request
-from keyturn.settings import Durations, Settings
-from keyturn.triggers.deciding import Facts, Stack, Verdict, decide, problems_in_words
-from keyturn.triggers.reading import MOST_ALERTS, Alert, Wish, read
-from keyturn.world import SecretState
+from keyturn.model.identifiers import emergency_name, rotation_name
+from keyturn.model.request import parse_rotate_request
+from keyturn.model.settings import Durations, Settings
+from keyturn.model.world import SecretState
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 NOW = datetime(2026, 11, 19, 15, tzinfo=UTC)  # a Thursday

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.rotation import Health, Polling, Rotation
-from keyturn.verification import (
+from keyturn.model.rotation import Health, Polling, Rotation
+from keyturn.model.world import Key, LastUse
+from keyturn.rotate.evidence import (
     Look,
     Verdict,
     is_consumer_use,
@@ -21,7 +22,6 @@ from keyturn.verification import (
     observe,
     watch_ends_at,
 )
-from keyturn.world import Key, LastUse
 from tests.unit.worlds import K1, K2, NOW, POLICY
 
 QUIET = POLICY.really_quiet_seconds

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from keyturn.rotation import Policy
-from keyturn.world import (
+from keyturn.model.rotation import Policy
+from keyturn.model.world import (
     Claim,
     ClaimantState,
     Intent,

@@ -20,7 +20,7 @@ from keyturn.audit.need import need
 from keyturn.audit.rules import IN_FLIGHT, MANAGED, NO, NOT_KNOWN, UNMANAGED, YES, Profile
 from keyturn.audit.sources import SEVERITIES, SOURCES, USER_RULES
 from keyturn.audit.texts import MARKED_AGE, MARKED_CELLS, Form, finding_texts, key_texts
-from keyturn.identifiers import masked_in
+from keyturn.model.identifiers import masked_in
 
 SEVERITY_RANK = {severity: rank for rank, severity in enumerate(reversed(Severity))}
 _INDEX = {name: index for index, name in enumerate(Cells._fields)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyturn.errors import KeyturnError
+from keyturn.model.errors import KeyturnError
 
 _AGAIN = (
     "Generate it again with `aws iam generate-credential-report`, then fetch it with "

@@ -25,7 +25,7 @@ from botocore.exceptions import (
     UnknownCredentialError,
 )
 
-from keyturn.errors import AwsRefused, AwsThrottled
+from keyturn.model.errors import AwsRefused, AwsThrottled
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

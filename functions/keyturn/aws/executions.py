@@ -9,10 +9,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from keyturn import fence
-from keyturn.aws import calls
-from keyturn.errors import AwsRefused
-from keyturn.outcomes import TAKEN_OVER_ERROR
+from keyturn.aws import calls, fence
+from keyturn.model.errors import AwsRefused
+from keyturn.model.outcomes import TAKEN_OVER_ERROR
 
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 

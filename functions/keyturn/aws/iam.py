@@ -10,11 +10,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
-from keyturn import fence
-from keyturn.aws import calls
-from keyturn.errors import AnswerLost, RequestRejected
-from keyturn.identifiers import masked
-from keyturn.world import Key, LastUse
+from keyturn.aws import calls, fence
+from keyturn.model.errors import AnswerLost, RequestRejected
+from keyturn.model.identifiers import masked
+from keyturn.model.world import Key, LastUse
 
 
 @dataclass(frozen=True)

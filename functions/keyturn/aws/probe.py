@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 
 from keyturn.aws import calls
 from keyturn.aws.secrets import StoredKey
-from keyturn.errors import AwsThrottled, KeyNotProven
-from keyturn.identifiers import masked
+from keyturn.model.errors import AwsThrottled, KeyNotProven
+from keyturn.model.identifiers import masked
 
 # IAM is eventually consistent: a key that works once may fail on the next endpoint, and a new one
 # needs 5 to 15 seconds as a rule (aws-facts, IAM access keys). One success proves little.

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from keyturn.audit.model import PasswordPolicy
 from keyturn.aws import calls
-from keyturn.errors import AuditFailed
+from keyturn.model.errors import AuditFailed
 
 # A report of 50 rows took IAM about 2 seconds.
 _FIRST_WAIT_SECONDS = 2.0

@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from keyturn.aws import calls
-from keyturn.errors import AwsRefused, HandoverMissing
+from keyturn.model.errors import AwsRefused, HandoverMissing
 
 _CONTENT_TYPES = {
     ".csv": "text/csv; charset=utf-8",

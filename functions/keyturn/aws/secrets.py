@@ -16,11 +16,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from keyturn import fence
-from keyturn.aws import calls
-from keyturn.errors import AwsRefused, WorldContradictory
-from keyturn.identifiers import key_of_version
-from keyturn.world import Label, SecretState, Tag
+from keyturn.aws import calls, fence
+from keyturn.model.errors import AwsRefused, WorldContradictory
+from keyturn.model.identifiers import key_of_version
+from keyturn.model.world import Label, SecretState, Tag
 
 _REPLICA_SYNCED = "InSync"
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keyturn import central, measures
 from keyturn.audit.errors import ReportError
 from keyturn.audit.model import (
     AccountSource,
@@ -20,14 +19,15 @@ from keyturn.audit.model import (
 from keyturn.audit.outputs import Files
 from keyturn.audit.report import AccountCounts
 from keyturn.audit.run import audit as judge
+from keyturn.aws import metrics as measures
 from keyturn.aws import reports, s3, secrets
-from keyturn.entry import logger
-from keyturn.errors import AuditFailed, AwsRefused
-from keyturn.fleet import facts
+from keyturn.aws.metrics import Measure
+from keyturn.fleet import central, facts
 from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
-from keyturn.measures import Measure
-from keyturn.rotation import iso
+from keyturn.handlers.frame import logger
+from keyturn.model.errors import AuditFailed, AwsRefused
+from keyturn.model.rotation import iso
 
 _REPORT_NAME = "credential-report.csv"
 

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from keyturn.fleet.facts import FleetUser
 from keyturn.fleet.settings import DAY_SECONDS
-from keyturn.identifiers import rotation_name
-from keyturn.world import COOL_DOWN, cools_down
+from keyturn.model.identifiers import rotation_name
+from keyturn.model.world import COOL_DOWN, cools_down
 
 _T = TypeVar("_T")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from keyturn.announce import Announcement
 from keyturn.fleet.choosing import SUCCESSFUL, Why
 from keyturn.fleet.run import Run
 from keyturn.fleet.watching import Batch, Stand
-from keyturn.identifiers import masked_in
-from keyturn.rotation import iso
+from keyturn.model.identifiers import masked_in
+from keyturn.model.rotation import iso
+from keyturn.rotate.announce import Announcement
 
 DETAIL_TYPE = "Fleet Run Ended"
 STILL_RUNNING = "STILL_RUNNING"

@@ -10,9 +10,9 @@ from typing import Any
 
 from keyturn.audit.columns import mended
 from keyturn.audit.model import SecretFacts
-from keyturn.request import is_user_name
-from keyturn.rotation import iso
-from keyturn.world import Label, SecretState, moment
+from keyturn.model.request import is_user_name
+from keyturn.model.rotation import iso
+from keyturn.model.world import Label, SecretState, moment
 
 
 @dataclass(frozen=True)

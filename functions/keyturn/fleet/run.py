@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from keyturn.identifiers import execution_mark
-from keyturn.rotation import iso
+from keyturn.model.identifiers import execution_mark
+from keyturn.model.rotation import iso
 
 # Who was tried when, over all runs, and in which batch: a rotation that is rejected leaves no
 # trace on the secret.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyturn.audit.model import Thresholds
-from keyturn.errors import SettingMissing
-from keyturn.settings import Settings
+from keyturn.model.errors import SettingMissing
+from keyturn.model.settings import Settings
 
 DAY_SECONDS = 86_400
 # FleetSchedule's default: a key that is not yet due today is looked at again a day later.

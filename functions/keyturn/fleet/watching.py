@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from keyturn.fleet.choosing import Chosen
-from keyturn.identifiers import masked_in
-from keyturn.rotation import iso
-from keyturn.world import moment
+from keyturn.model.identifiers import masked_in
+from keyturn.model.rotation import iso
+from keyturn.model.world import moment
 
 _LONGEST_REASON = 300
 

@@ -1,0 +1,1 @@
+"""The account that collects for all others."""
