@@ -11,7 +11,7 @@ from tools.asl.definition import Definition
 from tools.asl.diagram import diagram
 from tools.asl.lint import Finding, error_names, lint
 
-ERRORS = template.ROOT / "functions" / "keyturn" / "errors.py"
+ERRORS = template.ROOT / "functions" / "keyturn" / "model" / "errors.py"
 
 
 def lint_file(path: Path) -> list[Finding]:
