@@ -84,7 +84,8 @@ lint-template:
 	@$(BIN)/cfn-lint template.yaml organization/*.yaml
 
 lint-machines:
-	@$(PY) -m tools.asl lint statemachine/*.asl.json
+	@$(PY) -m tools.asl build --check
+	@$(PY) -m tools.asl lint
 
 lint-docs:
 	@$(PY) -m tools.docs --check
@@ -93,7 +94,8 @@ format: setup ## Format the code and apply the linter's safe fixes
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format
 
-docs: setup ## Fill in the generated parts of the docs: diagrams, parameters
+docs: setup ## Make what is generated: the state machines' definitions, diagrams and tables
+	@$(PY) -m tools.asl build
 	@$(PY) -m tools.docs
 
 bench: setup ## Measure, and print the numbers (long; ARGS='--without fleet' for ten minutes less)

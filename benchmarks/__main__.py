@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import audit, audits, fleet, looks, package, page, paths, rotations, starts, startup
-from benchmarks.figures import Figure, Results, machine, table
+from benchmarks import audit, audits, costs, fleet, looks, package, page, paths, starts, startup
+from benchmarks.figures import Figure, Results, machine
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PARTS: dict[str, Callable[[], list[Figure] | Results]] = {
@@ -21,7 +19,7 @@ _PARTS: dict[str, Callable[[], list[Figure] | Results]] = {
     "startup": startup.measure,
     "looks": looks.measure,
     "audit": audit.measure,
-    "rotations": rotations.measure,
+    "rotations": fleet.measure_at_once,
     "paths": paths.measure,
     "starts": starts.measure,
     "audits": audits.measure,
@@ -30,87 +28,48 @@ _PARTS: dict[str, Callable[[], list[Figure] | Results]] = {
 }
 
 
-@dataclass
-class _Run:
-    """What the parts measured, by part; seconds that each took."""
-
-    figures: dict[str, list[Figure]] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def measure(self, name: str) -> None:
-        """Measure one part."""
-        began = time.monotonic()
-        found = _PARTS[name]()
-        self.seconds[name] = round(time.monotonic() - began, 1)
-        results = found if isinstance(found, Results) else Results(found)
-        self.figures[name] = results.figures
-        if results.data is not None:
-            self.data[name] = results.data
-
-    @property
-    def all_figures(self) -> list[Figure]:
-        """The figures of all parts."""
-        return [figure for figures in self.figures.values() for figure in figures]
-
-    def document(self, measured_on: dict[str, str]) -> dict[str, Any]:
-        """Return what is written to docs/benchmarks.json."""
-        return {
-            "at": datetime.now(UTC).date().isoformat(),
-            # Not where the interpreter lies: that says something of this computer alone.
-            "measuredOn": {
-                name: value for name, value in measured_on.items() if name != "executable"
-            },
-            "seconds": self.seconds,
-            "leftOut": [name for name in _PARTS if name not in self.figures],
-            "figures": {
-                name: [figure.dump() for figure in figures]
-                for name, figures in self.figures.items()
-            },
-            "data": self.data,
-        }
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmarks; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = list(_PARTS)
-    parser.add_argument(
-        "--only", action="append", choices=names, help="measure this part (repeatable)"
-    )
-    parser.add_argument(
-        "--without",
-        action="append",
-        choices=names,
-        default=[],
-        help="leave this part out (repeatable)",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    for option, what in (("--only", "measure this part"), ("--without", "leave this part out")):
+        parser.add_argument(
+            option, action="append", choices=list(_PARTS), help=f"{what} (repeatable)"
+        )
     parser.add_argument(
         "--write-docs", action="store_true", help=f"also write {page.FIGURES} and {page.PAGE}"
     )
     given = parser.parse_args(arguments)
 
     measured_on = machine()  # the load before we add to it
-    run = _Run()
-    for name in given.only or names:
-        if name not in given.without:
-            print(f"Measuring: {name} ...", file=sys.stderr, flush=True)
-            run.measure(name)
-    figures = run.all_figures
-    if given.json:
-        document = {"machine": measured_on, "figures": [figure.dump() for figure in figures]}
-        print(json.dumps(document, indent=2))
-    else:
-        print(table(figures))
-        print()
-        print("Measured on " + ", ".join(f"{name} {value}" for name, value in measured_on.items()))
+    figures: dict[str, list[Figure]] = {}
+    data: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    for name in given.only or _PARTS:
+        if name in (given.without or ()):
+            continue
+        print(f"Measuring: {name} ...", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        found = _PARTS[name]()
+        seconds[name] = round(time.monotonic() - began, 1)
+        results = found if isinstance(found, Results) else Results(found)
+        figures[name] = results.figures
+        if results.data is not None:
+            data[name] = results.data
+    figures["cost"] = costs.figures(data)
+    shown = [figure for each in figures.values() for figure in each]
+    print(*(figure.line() for figure in shown), sep="\n")
+    print("Measured on " + ", ".join(f"{name} {value}" for name, value in measured_on.items()))
     if given.write_docs:
-        page.write(_ROOT, run.document(measured_on))
-    missed = [figure.name for figure in figures if figure.missed]
-    for name in missed:
-        print(f"missed: {name}", file=sys.stderr)
-    return 1 if missed else 0
+        document = {
+            "at": datetime.now(UTC).date().isoformat(),
+            "measuredOn": measured_on,
+            "seconds": seconds,
+            "leftOut": [name for name in _PARTS if name not in figures],
+            "figures": {part: [one.dump() for one in each] for part, each in figures.items()},
+            "data": data,
+        }
+        page.write(_ROOT, document)
+    return 1 if any(figure.missed for figure in shown) else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""A figure, the bound that it must keep, and the table that shows both."""
+"""A figure, the bound that it must keep, and the tables that show figures."""
 
 from __future__ import annotations
 
 import os
 import platform
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -23,7 +22,7 @@ class Figure:
 
     name: str
     value: float | None
-    unit: str
+    unit: str = ""
     bound: float | None = None
     note: str = ""
 
@@ -32,9 +31,30 @@ class Figure:
         """Whether a bound is not shown to be kept."""
         return self.bound is not None and (self.value is None or self.value > self.bound)
 
+    @property
+    def shown(self) -> str:
+        """The value as people read it."""
+        return f"{number(self.value)} {self.unit}".strip()
+
+    @property
+    def at_most(self) -> str:
+        """The bound as people read it; empty without one."""
+        return "" if self.bound is None else f"{number(self.bound)} {self.unit}".strip()
+
+    @property
+    def verdict(self) -> str:
+        """Whether the bound was kept; empty without one."""
+        return "" if self.bound is None else "missed" if self.missed else "kept"
+
+    def line(self) -> str:
+        """Return the figure for a terminal."""
+        bound = f" (at most {self.at_most})" if self.at_most else ""
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.verdict.upper():6}  {self.name}: {self.shown}{bound}{note}"
+
     def dump(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return asdict(self) | {"missed": self.missed}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -56,37 +76,21 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.2f}"
 
 
-def table(figures: Iterable[Figure]) -> str:
-    """Return the figures with their bounds, one a line."""
-    rows = [("figure", "measured", "bound", "", "")]
-    for figure in figures:
-        verdict = "" if figure.bound is None else "MISSED" if figure.missed else "ok"
-        bound = "" if figure.bound is None else f"<= {number(figure.bound)} {figure.unit}"
-        measured = f"{number(figure.value)} {figure.unit}".strip()
-        rows.append((figure.name, measured, bound.strip(), verdict, figure.note))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = []
-    for name, measured, bound, verdict, note in rows:
-        cells = (
-            name.ljust(widths[0]),
-            measured.rjust(widths[1]),
-            bound.rjust(widths[2]),
-            verdict.ljust(widths[3]),
-            note,
-        )
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+def table(
+    head: Sequence[object], rows: Iterable[Sequence[object]], *, numbers: Iterable[int] = ()
+) -> str:
+    """Return a table in Markdown; the columns in `numbers` (from 0) are aligned to the right."""
+    rule = ["--:" if at in set(numbers) else "---" for at in range(len(head))]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [head, rule, *rows])
 
 
 def machine() -> dict[str, str]:
     """Return what the figures were measured on."""
-    usable = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    found = {
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": str(usable),
         "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
     }
-    return found | {name: version(name) for name in _PACKAGES} | {"executable": sys.executable}

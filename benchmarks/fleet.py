@@ -1,19 +1,16 @@
-"""The fleet run on the embedded AWS: calls for thousands of users, and rotations of hundreds."""
+"""Many users on the embedded AWS: rotated at once or by a fleet run, and the calls of an audit."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -21,102 +18,52 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-import localaws
+from benchmarks.deployed import deployed
 from benchmarks.figures import Figure
-from proofs.stack.support import PARAMETERS, PREFIX, MachineUser, Stack
-
-_ROOT = Path(__file__).parent.parent
+from proofs.stack.support import PREFIX, MachineUser, Stack, eventually
 
 USERS = (10, 100, 1_000, 5_000)
 MANAGED_OF_TEN = 1
 MOST_IAM_CALLS = 3
 _SECRETS_A_PAGE = 100
 
+AT_ONCE, MOST_SECONDS_AT_ONCE = 100, 90.0
 FLEETS = (50, 500)
 MOST_GROWTH = 1.2
 _INTERVAL_SECONDS = 15.0
 _CREWS = 8
-# Long enough for two processors to serve hundreds at once: every wait is the same for both fleets.
-_PARAMETERS = PARAMETERS | {
-    "MaxKeyAgeDays": "0",
-    "MaxRotationsPerRun": str(max(FLEETS)),
-    "PickupTimeoutSeconds": "1200",
-    "QuietPeriodSeconds": "1",
-    "LastUsedLagSeconds": "0",
-    # Much longer than the consumers' interval: on a busy computer they take several times as long.
-    "WatchSeconds": "90",
-    "PollMinSeconds": "20",
-    "PollMaxSeconds": "20",
-}
 _LONGEST_SECONDS = 1_800
 
 
-def measure_calls(users: Sequence[int] = USERS) -> list[Figure]:
-    """Deploy the real template to the embedded AWS and count the calls of dry runs."""
-    return list(_calls(users))
-
-
-def measure_rotations(fleets: Sequence[int] = FLEETS) -> list[Figure]:
-    """Deploy the real template to the embedded AWS anew for each fleet, and rotate it."""
-    fleet = [_rotated(count) for count in fleets]
-    small, large = fleet[0], fleet[-1]
-    of = f"{fleets[-1]} users over {fleets[0]}"
-    return [
-        *(figure for rotated in fleet for figure in rotated.figures),
-        _growth(f"fleet: seconds per rotation, {of}", small.elapsed, large.elapsed),
-        _growth(f"fleet: mean time of one rotation, {of}", small.mean, large.mean),
-    ]
-
-
-@dataclass(frozen=True)
-class _Rotated:
-    """A fleet that was rotated; None when not every rotation went well.
-
-    elapsed: seconds of the run by users. mean: of one rotation, from its start to its end.
-    """
-
-    elapsed: float | None
-    mean: float | None
-    figures: tuple[Figure, ...]
-
-
-def _growth(name: str, small: float | None, large: float | None) -> Figure:
-    growth = round(large / small, 2) if small and large else None
-    return Figure(name, growth, "", MOST_GROWTH)
-
-
-@contextmanager
-def _deployed() -> Iterator[Stack]:
-    with localaws.start() as aws:
-        outputs = localaws.deploy(
-            aws, stack_name="keyturn", template=_ROOT / "template.yaml", parameters=_PARAMETERS
-        )
-        yield Stack(aws, outputs)
+def _in_parallel(make: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(make, items))
 
 
 # Calls
 
 
-def _calls(totals: Sequence[int]) -> Iterator[Figure]:
-    """Count on the wire what a dry run asks of IAM and Secrets Manager."""
-    with _deployed() as stack:
-        for before, total in zip((0, *totals), totals, strict=False):
+def measure_calls(users: Sequence[int] = USERS) -> list[Figure]:
+    """Count on the wire what dry runs ask of IAM and Secrets Manager, for more and more users."""
+    figures = []
+    with deployed() as stack:
+        for before, total in zip((0, *users), users, strict=False):
             _populate(stack, range(before, total))
-            since, began = time.time(), time.monotonic()
+            since = time.time()
             ended = stack.fleet(dryRun=True)
-            seconds = time.monotonic() - began
+            seconds = time.time() - since
             if ended.status != "SUCCEEDED":
                 raise RuntimeError(f"the dry run ended as {ended.status}: {ended.result}")
             calls = stack.aws.control.calls(since=since, principal="AuditAccountRole")
             asked = Counter(call.service for call in calls)
-            note = f"{ended.result['managed']} of them managed; {seconds:.1f} s, 2 s of them a wait"
-            yield Figure(f"{total} users: IAM calls", asked["iam"], "", MOST_IAM_CALLS, note)
-            yield Figure(
-                f"{total} users: ListSecrets calls",
-                asked["secretsmanager"],
-                "",
-                ceil(ended.result["managed"] / _SECRETS_A_PAGE),
-            )
+            managed = ended.result["managed"]
+            note = f"{managed} of them managed; {seconds:.1f} s, 2 s of them a wait"
+            figures += [
+                Figure(f"{total} users: IAM calls", asked["iam"], "", MOST_IAM_CALLS, note),
+                Figure(f"{total} users: ListSecrets calls", asked["secretsmanager"], "",
+                       ceil(managed / _SECRETS_A_PAGE)),
+            ]  # fmt: skip
+    return figures
 
 
 def _populate(stack: Stack, numbers: range) -> None:
@@ -127,8 +74,7 @@ def _populate(stack: Stack, numbers: range) -> None:
         if number % 10 < MANAGED_OF_TEN:
             stack.secrets.create_secret(Name=PREFIX + name, SecretString="{}")
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(make, numbers))
+    _in_parallel(make, numbers)
 
 
 # Rotations
@@ -140,11 +86,12 @@ class _Crew:
     A client of boto3 for each of hundreds of users would be most of what this computer does.
     """
 
-    def __init__(self, stack: Stack, users: Sequence[MachineUser]) -> None:
+    def __init__(self, stack: Stack, users: Sequence[MachineUser], interval: float) -> None:
         self._endpoint = stack.aws.endpoint_url
         self._region = stack.aws.region
         self._secrets = stack.aws.client("secretsmanager")
         self._pool = urllib3.PoolManager(maxsize=_CREWS, retries=False, timeout=60)
+        self._interval = interval
         self._stop = threading.Event()
         self.failed: Counter[str] = Counter()
         self._threads = [
@@ -162,7 +109,7 @@ class _Crew:
 
     def _work(self, users: Sequence[MachineUser]) -> None:
         while not self._stop.is_set():
-            ends = time.monotonic() + _INTERVAL_SECONDS
+            ends = time.monotonic() + self._interval
             for user in users:
                 try:
                     self._call(user)
@@ -188,49 +135,103 @@ class _Crew:
             self.failed[f"status {answer.status}"] += 1
 
 
-def _rotated(count: int) -> _Rotated:
-    """Let a fleet run rotate so many users."""
-    name = f"fleet of {count} users: seconds per rotation"
-    with _deployed() as stack:
-        with ThreadPoolExecutor(8) as pool:
-            users = list(pool.map(lambda _: stack.user(), range(count)))
-        crew = _Crew(stack, users)
-        time.sleep(_INTERVAL_SECONDS)  # every key is used once
-        began = time.monotonic()
-        started = stack.machines.start_execution(stateMachineArn=stack.fleet_arn, input="{}")
-        ended = stack.ended(started["executionArn"], within_seconds=_LONGEST_SECONDS)
-        seconds = time.monotonic() - began
+@contextmanager
+def _consumed(
+    stack: Stack, count: int, interval: float
+) -> Iterator[tuple[list[str], Counter[str]]]:
+    """Make so many users, each with a consumer; yields their names and what failed for those."""
+    users = _in_parallel(lambda _: stack.user(), range(count))
+    crew = _Crew(stack, users, interval)
+    time.sleep(interval)  # every key is used once
+    try:
+        yield [user.name for user in users], crew.failed
+    finally:
         crew.stop()
+
+
+def measure_at_once(users: int = AT_ONCE) -> list[Figure]:
+    """Start the rotations of many users at once, and wait until all have ended."""
+    # One look is enough when it comes late enough for the consumers to have moved and for the old
+    # key to be quiet. The retirements must not run into the measurement.
+    stack_of_all = deployed(
+        PollMinSeconds="7", PollMaxSeconds="7", WatchSeconds="10", RetentionSeconds="3600"
+    )
+    with stack_of_all as stack, _consumed(stack, users, 5) as (names, failed):
+        began = time.monotonic()
+        arns = _in_parallel(stack.start, names)
+        eventually(
+            # One call for all of them: looking at each would be most of what the emulator does.
+            lambda: not _executions(stack, "RUNNING"),
+            within_seconds=4 * MOST_SECONDS_AT_ONCE,
+            what=f"{users} rotations end",
+            every_seconds=1,
+        )
+        seconds = time.monotonic() - began
+        outcomes = Counter(str(stack.ended(arn).result.get("outcome")) for arn in arns)
+    name, note = f"{users} users rotated at the same time", _told(outcomes, failed)
+    went_well = outcomes == {"ROTATED": users} and not failed
+    taken = round(seconds, 1) if went_well else None
+    return [Figure(name, taken, "s", MOST_SECONDS_AT_ONCE, note)]
+
+
+def measure_rotations(fleets: Sequence[int] = FLEETS) -> list[Figure]:
+    """Rotate fleets of different sizes, each on a new stack: a rotation takes as long in all."""
+    figures, taken = [], []
+    for count in fleets:
+        each, mean, note = _rotated(count)
+        taken.append((each, mean))
+        name = f"fleet of {count} users"
+        figures += [
+            Figure(f"{name}: seconds per rotation", each and round(each, 2), "s", note=note),
+            Figure(f"{name}: mean time of one rotation", mean and round(mean, 1), "s"),
+        ]
+    what = ("seconds per rotation", "mean time of one rotation")
+    for name, small, large in zip(what, taken[0], taken[-1], strict=True):
+        growth = round(large / small, 2) if small and large else None
+        of = f"{fleets[-1]} users over {fleets[0]}"
+        figures.append(Figure(f"fleet: {name}, {of}", growth, "", MOST_GROWTH))
+    return figures
+
+
+def _rotated(count: int) -> tuple[float | None, float | None, str]:
+    """Let a fleet run rotate so many users.
+
+    Returns the seconds of the run by users, the mean seconds of one rotation from its start to its
+    end (both None when not every rotation went well), and how they went in words.
+    """
+    # Long enough for two processors to serve hundreds at once: every wait is the same for all
+    # fleets. The watch is much longer than the consumers' interval: on a busy computer they take
+    # several times as long.
+    stack_of_fleet = deployed(
+        MaxKeyAgeDays="0", MaxRotationsPerRun=str(max(FLEETS)), PickupTimeoutSeconds="1200",
+        WatchSeconds="90", PollMinSeconds="20", PollMaxSeconds="20",
+    )  # fmt: skip
+    with stack_of_fleet as stack:
+        with _consumed(stack, count, _INTERVAL_SECONDS) as (_, failed):
+            began = time.monotonic()
+            started = stack.machines.start_execution(stateMachineArn=stack.fleet_arn, input="{}")
+            ended = stack.ended(started["executionArn"], within_seconds=_LONGEST_SECONDS)
+            seconds = time.monotonic() - began
         whole = stack.reports.json(f"fleet/{ended.result['runId']}/result.json")
-        mean = _mean_seconds(stack)
+        done = _executions(stack, "SUCCEEDED")
+    outcomes = Counter(ended.result.get("outcomes", {}))
+    note = f"{_told(outcomes, failed)}; one started a second, all in {seconds:.0f} s"
+    if outcomes != {"ROTATED": count} or failed:
         why = {item["reason"] for item in whole["rotations"] if item["outcome"] != "ROTATED"}
-    outcomes = ended.result.get("outcomes", {})
-    told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
-    note = (
-        f"{told} in {seconds:.0f} s, one started a second; "
-        f"{crew.failed.total()} failed calls of their consumers"
-    )
-    if outcomes != {"ROTATED": count} or crew.failed:
-        print(*sorted(why)[:10], dict(crew.failed), sep="\n", file=sys.stderr)
-        return _Rotated(None, None, (Figure(name, None, "s", None, note),))
-    return _Rotated(
-        seconds / count,
-        mean,
-        (
-            Figure(name, round(seconds / count, 2), "s", None, note),
-            Figure(f"fleet of {count} users: mean time of one rotation", round(mean, 1), "s"),
-        ),
-    )
+        return None, None, "; ".join([note, *sorted(why)[:10]])
+    mean = statistics.mean((one["stopDate"] - one["startDate"]).total_seconds() for one in done)
+    return seconds / count, mean, note
 
 
-def _mean_seconds(stack: Stack) -> float:
-    """Return the mean time from start to end of the rotations."""
+def _told(outcomes: Counter[str], failed: Counter[str]) -> str:
+    told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    why = f" {dict(failed)}" if failed else ""
+    return f"{told}; {failed.total()} failed calls of their consumers{why}"
+
+
+def _executions(stack: Stack, status: Any) -> list[Any]:
+    """Return the executions of RotateKey in that status."""
     pages = stack.machines.get_paginator("list_executions").paginate(
-        stateMachineArn=stack.rotate_arn, statusFilter="SUCCEEDED"
+        stateMachineArn=stack.rotate_arn, statusFilter=status
     )
-    seconds: list[float] = [
-        (one["stopDate"] - one["startDate"]).total_seconds()
-        for page in pages
-        for one in page["executions"]
-    ]
-    return statistics.mean(seconds)
+    return [one for page in pages for one in page["executions"]]

@@ -26,7 +26,6 @@ from proofs.simulation.tally import percentile
 from proofs.simulation.variants import Variant
 
 USERS, SEED = 1_000, 1
-_NAMES = {"pickup": "pickup", "watch": "watch", "return": "back"}
 
 
 def measure(users: int = USERS) -> Results:
@@ -40,33 +39,22 @@ def measure(users: int = USERS) -> Results:
         found.setdefault(ending.how, []).append(_looks(rotation))
         if ending.how is not Ended.SKIPPED:
             seconds.append(ending.at - user.published_at)
-    data: dict[str, Any] = {
-        "users": users,
-        "seed": SEED,
-        "endings": {how.value: _summary(looks) for how, looks in sorted(found.items())},
-        "batch": batch_looks(seconds),
-    }
-    done = data["endings"][Ended.DONE.value]["median"]
-    figure = Figure(
-        "looks of a rotation with the default durations",
-        sum(done.values()),
-        "",
-        None,
-        f"median; {done['pickup']} for the pickup and {done['watch']} in the watch",
-    )
-    return Results([figure], data)
+    endings = {how.value: _summary(looks) for how, looks in sorted(found.items())}
+    done = endings[Ended.DONE.value]["median"]
+    note = f"median; {done['pickup']} for the pickup and {done['watch']} in the watch"
+    figure = Figure("looks of a rotation with the default durations", sum(done.values()), note=note)
+    batch = _batch_looks(seconds)
+    return Results([figure], {"users": users, "seed": SEED, "endings": endings, "batch": batch})
 
 
 def _looks(rotation: Rotation) -> dict[str, int]:
-    loops: dict[str, Polling | None] = {
-        name: getattr(rotation, field) for name, field in _NAMES.items()
-    }
+    loops = {"pickup": rotation.pickup, "watch": rotation.watch, "return": rotation.back}
     return {name: polling.polls for name, polling in loops.items() if polling is not None}
 
 
 def _summary(looks: Sequence[dict[str, int]]) -> dict[str, Any]:
     """Return the median and the 90th percentile of each loop's looks."""
-    names = [name for name in _NAMES if any(name in each for each in looks)]
+    names = dict.fromkeys(name for each in looks for name in each)
     counts = {name: [each.get(name, 0) for each in looks] for name in names}
     return {
         "rotations": len(looks),
@@ -75,7 +63,7 @@ def _summary(looks: Sequence[dict[str, int]]) -> dict[str, Any]:
     }
 
 
-def batch_looks(seconds: Sequence[float]) -> int:
+def _batch_looks(seconds: Sequence[float]) -> int:
     """Return the looks of a fleet run at a batch, whose longest rotation ends its watching."""
     longest = [max(seconds[at : at + BATCH]) for at in range(0, len(seconds), BATCH)]
     policy = defaults.policy()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.figures import Figure
@@ -21,17 +20,16 @@ LEFT_OUT = ("boto3", "botocore")
 
 def measure() -> list[Figure]:
     """Install what the functions ship as for Lambda, zip it, and weigh it."""
+    name, note = "package without boto3, botocore", "zipped, python3.13 arm64"
     with tempfile.TemporaryDirectory(prefix="keyturn-bench-") as scratch:
         target = Path(scratch) / "package"
-        problem = _install(target)
-        if problem:
-            return [Figure("package without boto3, botocore", None, "MB", BOUND_MB, problem)]
+        if problem := _install(target):
+            return [Figure(name, None, "MB", BOUND_MB, problem)]
         whole = _zipped(Path(scratch) / "whole.zip", target, ())
         light = _zipped(Path(scratch) / "light.zip", target, LEFT_OUT)
-    left_out = f"python3.13 arm64; left out: {', '.join(LEFT_OUT)} and nothing else"
     return [
-        Figure("package without boto3, botocore", light, "MB", BOUND_MB, left_out),
-        Figure("package as it is shipped", whole, "MB", None, "zipped, python3.13 arm64"),
+        Figure(name, light, "MB", BOUND_MB, f"{note}; nothing else is left out"),
+        Figure("package as it is shipped", whole, "MB", note=note),
     ]
 
 
@@ -53,14 +51,9 @@ def _zipped(path: Path, dependencies: Path, without: tuple[str, ...]) -> float:
     """Zip the dependencies and the sources; return the size in MB."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for root in (dependencies, _FUNCTIONS):
-            for file in _files(root):
+            for file in sorted(root.rglob("*")):
                 name = file.relative_to(root)
-                if not name.parts[0].startswith(without or ("\0",)):
+                left_out = "__pycache__" in name.parts or name.parts[0].startswith(without)
+                if file.is_file() and not left_out:
                     archive.write(file, name)
     return path.stat().st_size / _MEGABYTE
-
-
-def _files(root: Path) -> Iterator[Path]:
-    for file in sorted(root.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            yield file

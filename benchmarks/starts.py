@@ -11,51 +11,48 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import localaws
+from benchmarks.deployed import deployed
 from benchmarks.figures import Figure, Results
-from localaws.consumer import serve_health
+from benchmarks.paths import PATHS, Counting, recovered
 from localaws.model import Invocation
 from proofs.stack.alerts import sample
 from proofs.stack.outcomes import LINGERING
-from proofs.stack.scenarios import consuming, recovery_of
-from proofs.stack.support import PARAMETERS, Stack
+from proofs.stack.scenarios import consuming
+from proofs.stack.support import Stack
 from tools import template
 
-_ROOT = Path(__file__).parent.parent
 ROUNDS = 2
-_PARAMETERS = PARAMETERS | {
-    "QuietPeriodSeconds": "1",
-    "LastUsedCoarsenessSeconds": "1",
-    "LastUsedLagSeconds": "0",
-    "PollMinSeconds": "2",
-    "RetentionSeconds": "1",
-}
 _NAME = "keyturn"
+_PATHS = (
+    "rotated, with a health URL",
+    "rotated, and the old key retired",
+    "fleet run that rotates one user",
+)
 
 
 def measure(rounds: int = ROUNDS) -> Results:
     """Take, in each round, paths on which every function is invoked."""
-    with localaws.start(preload=False) as aws:
-        outputs = localaws.deploy(
-            aws, stack_name=_NAME, template=_ROOT / "template.yaml", parameters=_PARAMETERS
-        )
-        stack = Stack(aws, outputs)
+    with deployed(preload=False) as stack:
         for _ in range(rounds):
-            aws.control.end_idle_workers()
+            stack.aws.control.end_idle_workers()
             _round(stack)
         _round(stack)  # warm
-        done = aws.control.invocations()
+        done = stack.aws.control.invocations()
     found: dict[str, list[Invocation]] = {name: [] for name in _functions()}
     for one in done:
         found.setdefault(one.function.removeprefix(f"{_NAME}-"), []).append(one)
-    data: dict[str, Any] = {
-        "rounds": rounds,
-        "functions": [_of(*item) for item in sorted(found.items())],
-    }
-    return Results(_figures(data["functions"]), data)
+    functions = [_of(*item) for item in sorted(found.items())]
+    never = [one["function"] for one in functions if not one["colds"]]
+    slowest = max(functions, key=lambda one: one["init"] or 0)
+    figures = [
+        Figure("functions whose cold start was not measured", len(never), "",
+               0, ", ".join(never) or f"of {len(functions)}"),
+        Figure("slowest import of a handler in a cold start", slowest["init"], "ms",
+               None, f"{slowest['function']}; median of {slowest['colds']}"),
+    ]  # fmt: skip
+    return Results(figures, {"rounds": rounds, "functions": functions})
 
 
 def _functions() -> list[str]:
@@ -84,58 +81,18 @@ def _milliseconds(seconds: Sequence[float]) -> float | None:
     return round(1_000 * statistics.median(seconds), 1) if seconds else None
 
 
-def _figures(functions: Sequence[dict[str, Any]]) -> list[Figure]:
-    never = [one["function"] for one in functions if not one["colds"]]
-    slowest = max(functions, key=lambda one: one["init"] or 0)
-    return [
-        Figure(
-            "functions whose cold start was not measured",
-            len(never),
-            "",
-            0,
-            ", ".join(never) or f"of {len(functions)}",
-        ),
-        Figure(
-            "slowest import of a handler in a cold start",
-            slowest["init"],
-            "ms",
-            None,
-            f"{slowest['function']}; median of {slowest['colds']}",
-        ),
-    ]
-
-
 def _round(stack: Stack) -> None:
-    """Rotate and retire; back out by hand; clean a dead execution up; run a fleet; alert."""
-    user = stack.user()
-    with consuming(stack, user) as consumer:
-        server = serve_health(consumer)
-        try:
-            url = f"http://127.0.0.1:{server.server_port}/"
-            stack.secrets.tag_resource(
-                SecretId=user.secret_name, Tags=[{"Key": "keyturn:health-url", "Value": url}]
-            )
-            stack.rotate(user.name)
-        finally:
-            server.shutdown()
-            server.server_close()
-        found = stack.machines.list_executions(stateMachineArn=stack.retire_arn, maxResults=1)
-        stack.ended(found["executions"][0]["executionArn"])
+    """Rotate, retire, run a fleet; discard a dead execution's key; take a claim over; alert."""
+    counting = Counting(stack)
+    for name in _PATHS:
+        PATHS[name](stack, counting)
+    recovered(stack, counting, dies_in="Prove New Key")
     user = stack.user()
     with consuming(stack, user):
         running = stack.start(user.name, timing=LINGERING)
         stack.reaches(running, "Wait For Consumers")
         stack.rotate(user.name, action="BACK_OUT")
-    user = stack.user()
-    with consuming(stack, user):
-        arn = stack.start(user.name)
-        stack.reaches(arn, "Prove New Key")
-        stack.machines.stop_execution(executionArn=arn, error="Test", cause="a benchmark")
-        stack.ended(recovery_of(stack, arn))
-    user = stack.user()
-    with consuming(stack, user):
-        stack.fleet(userNames=[user.name])
-    event = sample(stack, "security_hub_iam3", user)  # of a user who has just been rotated
+    event = sample(stack, "security_hub_iam3", stack.user(days_old=0))
     stack.aws.client("lambda").invoke(
         FunctionName=f"{_NAME}-StartRotation", Payload=json.dumps(event)
     )

@@ -27,10 +27,10 @@ class Loop:
 
 
 PICKUP = Loop("pickup", ("Wait For Consumers", "Check Pickup", "Picked Up?"))
-WATCH = Loop("watch", ("Watch Consumers", "Health URL Set?", "Check Cutover", "Cutover Healthy?"))
+WATCH = Loop("watch", ("Watch Consumers", "Health URL Set?", "Check Watch", "Watch Passed?"))
 WATCH_URL = Loop(
     "watch",
-    ("Watch Consumers", "Health URL Set?", "Check Health", "Check Cutover", "Cutover Healthy?"),
+    ("Watch Consumers", "Health URL Set?", "Check Health", "Check Watch", "Watch Passed?"),
 )
 RETURN = Loop("return", ("Wait For Return", "Check Return", "Returned?"))
 OF_A_BATCH = Loop("batch", ("Wait For Rotations", "Look At Rotations", "All Ended?"))
@@ -40,15 +40,15 @@ _ISSUE = ("Issue New Key", "Prove New Key", "Publish New Key", "Consumers To Wai
 _TAKE_OVER = ("Take Over", "Where To Continue?")
 _WAIT_OUT = ("Wait Out The Claimant", *_BEGIN)
 _TELL = ("Announce Outcome", "Tell People", "How Did It End?")
-_DECIDE = ("Decide", *_TELL)
+_CLOSE = ("Close Rotation", *_TELL)
 _RESTORE = (
     "Reactivate Old Key", "Old Version To Restore?", "Prove Old Key", "Restore Old Version",
     "New Key Exposed?",
 )  # fmt: skip
 _BACK: tuple[str | Loop, ...] = (
-    *_RESTORE, RETURN, "Deactivate New Key", "Rotate After All?", *_DECIDE,
+    *_RESTORE, RETURN, "Deactivate New Key", "Rotate After All?", *_CLOSE,
 )  # fmt: skip
-_CHECKED = ("Check Health Before Cutover",)
+_CHECKED = ("Check Health Before Deactivation",)
 
 
 @dataclass(frozen=True)
@@ -133,22 +133,22 @@ BATCH = Walk(
 )
 
 WALKS: dict[str, Walk] = {
-    "rotated": _rotate(*_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_DECIDE, "Rotated"),
+    "rotated": _rotate(*_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_CLOSE, "Rotated"),
     "rotated, with a health URL": _rotate(
-        *_ISSUE, PICKUP, *_CHECKED, "Deactivate Old Key", WATCH_URL, *_DECIDE, "Rotated"
+        *_ISSUE, PICKUP, *_CHECKED, "Deactivate Old Key", WATCH_URL, *_CLOSE, "Rotated"
     ),
     "rotated, old key retained": _rotate(
-        *_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_DECIDE, "Start Retirement", "Rotated"
+        *_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_CLOSE, "Start Retirement", "Rotated"
     ),
     "its retirement": RETIRED,
     "backed out: nobody moved": _rotate(*_ISSUE, PICKUP, *_BACK, "Rotation Backed Out"),
     "backed out: an alarm in the watch": _rotate(
         *_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_BACK, "Rotation Backed Out"
     ),
-    "backed out by hand": _rotate(*_TAKE_OVER, *_BACK, "Backed Out As Asked"),
-    "recovery of a dead execution": _rotate(*_WAIT_OUT, *_TAKE_OVER, *_BACK, "Backed Out As Asked"),
-    "EMERGENCY": _rotate(*_ISSUE, "Deactivate Old Key", WATCH, *_DECIDE, "Rotated"),
-    "first key": _rotate(*_ISSUE, *_DECIDE, "Issued"),
+    "backed out by hand": _rotate(*_TAKE_OVER, *_BACK, "Back-Out Done"),
+    "recovery of a dead execution": _rotate(*_WAIT_OUT, *_TAKE_OVER, *_BACK, "Back-Out Done"),
+    "EMERGENCY": _rotate(*_ISSUE, "Deactivate Old Key", WATCH, *_CLOSE, "Rotated"),
+    "first key": _rotate(*_ISSUE, *_CLOSE, "Issued"),
     "skipped": _rotate(*_TELL, "Skipped"),
     "rejected": _rotate("Request Rejected"),
     "fleet run": FLEET,

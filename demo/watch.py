@@ -30,10 +30,10 @@ GLOSSES = {
     "Prove New Key": "calls AWS with it until IAM knows it",
     "Publish New Key": "points AWSCURRENT at it",
     "Wait For Consumers": "to use it and leave the old key",
-    "Check Health Before Cutover": "asks the health URL",
+    "Check Health Before Deactivation": "asks the health URL",
     "Deactivate Old Key": "looks once more, switches it off",
     "Watch Consumers": "who needs the old key fails now",
-    "Decide": "records the outcome, releases the lock",
+    "Close Rotation": "records the outcome, releases the lock",
     "Announce Outcome": "sends event and message",
     "Reactivate Old Key": "switches it on again",
     "Prove Old Key": "calls AWS with it until it works",
@@ -42,7 +42,7 @@ GLOSSES = {
     "Deactivate New Key": "nobody uses it: switches it off",
 }
 # The states that look and find that it is too early; their reason says what is missing.
-LOOKS = {"Check Pickup", "Check Cutover"}
+LOOKS = {"Check Pickup", "Check Watch"}
 QUIET_STATES = LOOKS | {"Check Health", "Check Return", "Tell People"}
 END_STATES = {"SucceedStateEntered", "FailStateEntered"}
 UNTOLD_LABELS = {"AWSPREVIOUS", "INTENT"}

@@ -117,7 +117,7 @@ _NOT_ON_A_JOURNEY = {
     "Discard New Key",
     "Wait Out Own Calls",
     "Wait To Retry Back-Out",
-    "Wait To Decide Again",
+    "Wait To Close Again",
     "Deactivate Exposed Key",
     "Wait To Deactivate Again",
     "Start Retirement",
@@ -135,7 +135,7 @@ _BACK_OUT_STATES = {
     "Check Return",
     "Deactivate New Key",
 }
-_HEALTH_STATES = {"Check Health Before Cutover", "Check Health"}
+_HEALTH_STATES = {"Check Health Before Deactivation", "Check Health"}
 
 
 def _journey_through(state: str) -> Journey:
@@ -194,7 +194,7 @@ def stops_off_the_way() -> Iterator[Case]:
     )
     yield _stopped("Wait Before Discarding", PLAIN, _failing("PublishNewKey"))
     yield _stopped("Wait Out Own Calls", PLAIN, _failing("CheckCutover"))
-    yield _stopped("Wait To Decide Again", PLAIN, _failing("Decide"))
+    yield _stopped("Wait To Close Again", PLAIN, _failing("Decide"))
     hurt = Journey("back-out", "BACKED_OUT", _start, prepare=HURT.prepare, hurt=True)
     yield _stopped("Wait To Retry Back-Out", hurt, _failing("ReactivateOldKey"))
     yield _stopped("Wait To Take Over Again", BY_HAND, _failing("TakeOver"))
@@ -531,7 +531,7 @@ def deaths_of_recoveries() -> Iterator[Case]:
         ("Reactivate Old Key", "ReactivateOldKey"),
         ("Restore Old Version", "RestoreOldVersion"),
         ("Wait For Return", ""),
-        ("Decide", "Decide"),
+        ("Close Rotation", "Decide"),
     ):
         yield Case(
             f"the automatic back-out is stopped in {state}",

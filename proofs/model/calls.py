@@ -55,7 +55,7 @@ def create_key(world: World, by: int, executions: Executions) -> World:
 def _is_at_work(execution: Execution) -> bool:
     """Whether an execution is between its CreateAccessKey and its decision."""
     threads = (execution.main, execution.ghost)
-    return any(thread is not None and thread.state != "Decide" for thread in threads)
+    return any(thread is not None and thread.state != "Close Rotation" for thread in threads)
 
 
 def delete_key(world: World, key_id: int) -> World:

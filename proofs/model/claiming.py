@@ -25,7 +25,7 @@ START, CHECK = "Check Request: start", "Check Request: look"
 _CONTINUE = {
     Step.RESUME_PROVE: "Prove New Key: look",
     Step.RESUME_PICKUP: "Check Pickup: look",
-    Step.RESUME_WATCH: "Check Cutover: look",
+    Step.RESUME_WATCH: "Check Watch: look",
     Step.CUT_OVER: "Deactivate Old Key: look",
     Step.BACK_OUT: "Reactivate Old Key: look",
     Step.FINISH_BACK_OUT: "Check Return: look",

@@ -1,4 +1,4 @@
-"""Decide, Discard New Key and RetireKey: the ends."""
+"""Close Rotation, Discard New Key and RetireKey: the ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from proofs.model.working import DEACTIVATE, lost
 _WAY_BACK_ENDS = (BACKED_OUT, ISSUED, FAILED)
 
 
-@step("Decide: look")
+@step("Close Rotation: look")
 def decide_look(m: Move) -> Iterator[Next]:
     """handlers/decide: a claim that is gone after our own decision is a success."""
     if m.holding or not m.rules.own_claim:
@@ -43,7 +43,7 @@ def _plan(m: Move, world: World, out: str) -> Next:
     return m.writes("looks", f"{m.t.state}: clear the labels", world, out=out, seen=seen)
 
 
-@step("Decide: clear the labels")
+@step("Close Rotation: clear the labels")
 @step("Discard New Key: clear the labels")
 def clear_labels(m: Move) -> Iterator[Next]:
     """handlers/decide.record: BACKOUT where the way back ends here, and our AWSPENDING."""
@@ -60,7 +60,7 @@ def clear_labels(m: Move) -> Iterator[Next]:
         yield from record_outcome(m)
 
 
-@step("Decide: record")
+@step("Close Rotation: record")
 @step("Discard New Key: record")
 def record_outcome(m: Move) -> Iterator[Next]:
     """handlers/decide.record: the tags."""
@@ -72,7 +72,7 @@ def record_outcome(m: Move) -> Iterator[Next]:
     yield m.writes("records the outcome", f"{m.t.state}: release", world)
 
 
-@step("Decide: release")
+@step("Close Rotation: release")
 @step("Discard New Key: release")
 def release(m: Move) -> Iterator[Next]:
     """claim.release: the decision, and its last step."""

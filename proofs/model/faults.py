@@ -14,22 +14,22 @@ CATCH = {
     "Issue New Key": ("Discard New Key: wait", ""),
     "Prove New Key": ("Discard New Key: look", ""),
     "Publish New Key": ("Discard New Key: wait", ""),
-    "Check Pickup": ("Decide: look", ATTENTION),
+    "Check Pickup": ("Close Rotation: look", ATTENTION),
     "Deactivate Old Key": ("Wait Out Own Calls: wait", ""),
-    "Deactivate Exposed Key": ("Decide: look", ATTENTION),
-    "Check Cutover": ("Wait Out Own Calls: wait", ""),
+    "Deactivate Exposed Key": ("Close Rotation: look", ATTENTION),
+    "Check Watch": ("Wait Out Own Calls: wait", ""),
     "Reactivate Old Key": (working.REACTIVATE, ""),
     "Prove Old Key": (working.REACTIVATE, ""),
     "Restore Old Version": (working.REACTIVATE, ""),
     "Check Return": (working.REACTIVATE, ""),
     "Deactivate New Key": (working.REACTIVATE, ""),
-    "Decide": ("Decide: look", ""),
+    "Close Rotation": ("Close Rotation: look", ""),
 }
 ENDS = {
     "Stop Claimant": FAILED,
     "Discard New Key": INCOMPLETE,
     "Take Over": UNDECIDED,
-    "Decide": UNDECIDED,
+    "Close Rotation": UNDECIDED,
     "Retire Old Key": FAILED,
 }
 # The back-out gives up for good on errors that trying again does not mend.
@@ -41,7 +41,7 @@ GIVES_UP = (
     "Deactivate New Key",
 )
 # After these a wait is long enough for the invocation to be over.
-_WAITED_FOR = (*GIVES_UP, "Decide")
+_WAITED_FOR = (*GIVES_UP, "Close Rotation")
 
 
 def changes_others(found: Next, move: Move) -> bool:
@@ -97,7 +97,7 @@ def _fails(move: Move, state: State, name: str, at: str) -> Iterator[Event]:
     carried = move.t._replace(seen=(), doomed=(), planned=None)
     caught = CATCH.get(at)
     if at == "Take Over" and not move.rules.taken_claim_stays:
-        caught = ("Decide: look", ATTENTION)
+        caught = ("Close Rotation: look", ATTENTION)
     elif at == "Take Over" and move.x.ghost is None:  # after a wait as long as the fence
         caught = ("Take Over: look", "")
     if caught is not None:
@@ -106,7 +106,7 @@ def _fails(move: Move, state: State, name: str, at: str) -> Iterator[Event]:
         changed = state.replaced(move.e, move.x._replace(main=thread))
         yield f"{name} and goes to {thread.state}", settled(changed)
     if at in GIVES_UP:
-        thread = carried._replace(at=working.DECIDE, out=INCOMPLETE)
+        thread = carried._replace(at=working.CLOSE, out=INCOMPLETE)
         changed = state.replaced(move.e, move.x._replace(main=thread))
         yield f"{name} and gives the back-out up", settled(changed)
     if at in ENDS and (at != "Take Over" or move.rules.taken_claim_stays):

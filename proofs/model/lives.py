@@ -12,7 +12,7 @@ from proofs.model.state import AUTO, ENDED, FREE, NONE, RETIRE, Execution, State
 Event = tuple[str, State | Broken]
 
 # States whose functions change nothing, so that one left over does not matter.
-READS_ONLY = ("Check Request", "Prove New Key", "Check Pickup", "Check Cutover", "Prove Old Key")
+READS_ONLY = ("Check Request", "Prove New Key", "Check Pickup", "Check Watch", "Prove Old Key")
 
 
 def named(execution: Execution, number: int, thread: Thread | None = None) -> str:

@@ -77,7 +77,7 @@ class Move(NamedTuple):
 Step = Callable[[Move], Iterator[Next]]
 # Where an execution may stay for long. Everywhere else it goes on within moments: a poll's wait
 # is over, or a fence has passed, only when no step of others is left from before it.
-POLLS = ("Check Pickup: look", "Check Cutover: look", "Check Return: look")
+POLLS = ("Check Pickup: look", "Check Watch: look", "Check Return: look")
 STAYS = (
     *POLLS,
     "Check Request: start",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from proofs.model import calls
 from proofs.model.moves import ATTENTION, BACKED_OUT, BOTH_ACTIVE, INCOMPLETE, Move, Next, step
 from proofs.model.state import BUSY, MAYBE, NONE, QUIET, UNUSED
-from proofs.model.working import DEACTIVATE, DECIDE, REACTIVATE, lost
+from proofs.model.working import CLOSE, DEACTIVATE, REACTIVATE, lost
 
 
 @step("Wait Out Own Calls: wait")
@@ -28,7 +28,7 @@ def reactivate_look(m: Move) -> Iterator[Next]:
     if exposed and m.rules.exposed_stays:
         yield m.enters("finds the old key exposed", DEACTIVATE, exposed=True, out=ATTENTION)
     elif old is None or (not old.active and m.w.record != m.t.old):
-        yield m.enters("has nothing to go back to", DECIDE, out=INCOMPLETE)
+        yield m.enters("has nothing to go back to", CLOSE, out=INCOMPLETE)
     elif old.active:
         yield _reactivated(m, "finds the old key active")
     else:
@@ -40,7 +40,7 @@ def reactivate_look(m: Move) -> Iterator[Next]:
 def reactivate(m: Move) -> Iterator[Next]:
     """handlers/reactivate_old_key."""
     if m.w.find(m.t.old) is None:
-        yield m.enters("finds the old key deleted", DECIDE, out=INCOMPLETE)
+        yield m.enters("finds the old key deleted", CLOSE, out=INCOMPLETE)
     else:
         yield _reactivated(m, f"activates key {m.t.old}", m.t.old)._replace(writes=True)
 
@@ -51,9 +51,9 @@ def _reactivated(m: Move, text: str, key: int = NONE) -> Next:
         world = calls.activate_key(world, key, was_exposed=bool(m.t.seen[1]))
     back = m.t.reactivated or m.t.deactivated
     if m.t.silent:
-        return m.enters(text, DECIDE, world, out=ATTENTION, reactivated=back)
+        return m.enters(text, CLOSE, world, out=ATTENTION, reactivated=back)
     if m.t.old_version == NONE:
-        return m.enters(text, DECIDE, world, out=INCOMPLETE, reactivated=back)
+        return m.enters(text, CLOSE, world, out=INCOMPLETE, reactivated=back)
     return m.enters(text, "Prove Old Key: look", world, reactivated=back)
 
 
@@ -65,7 +65,7 @@ def prove_old_key(m: Move) -> Iterator[Next]:
     elif m.w.is_active(m.t.old):
         yield m.enters("proves the old key", "Restore Old Version: look")
     else:
-        yield m.enters("cannot prove the old key", DECIDE, out=INCOMPLETE)
+        yield m.enters("cannot prove the old key", CLOSE, out=INCOMPLETE)
 
 
 @step("Restore Old Version: look")
@@ -77,14 +77,14 @@ def restore_look(m: Move) -> Iterator[Next]:
         seen = (m.w.current,)
         yield m.writes("looks", "Restore Old Version: AWSCURRENT", m.w, seen=seen)
     else:
-        yield m.enters("finds AWSCURRENT moved", DECIDE, out=INCOMPLETE)
+        yield m.enters("finds AWSCURRENT moved", CLOSE, out=INCOMPLETE)
 
 
 @step("Restore Old Version: AWSCURRENT")
 def restore(m: Move) -> Iterator[Next]:
     """handlers/restore_old_version: by the version's id."""
     if m.w.current not in (m.t.seen[0], m.t.old_version):
-        yield m.enters("finds AWSCURRENT moved", DECIDE, out=INCOMPLETE)
+        yield m.enters("finds AWSCURRENT moved", CLOSE, out=INCOMPLETE)
         return
     if _undoes_what_is_decided(m):
         raise calls.Broken("the automatic back-out undoes a rotation that had been decided")
@@ -120,4 +120,4 @@ def check_return(m: Move) -> Iterator[Next]:
         quiet = m.w.used(m.t.new, UNUSED if key.use == MAYBE else QUIET)
         yield m.enters("sees nobody on the new key", at, quiet, out=BACKED_OUT)
         busy = m.w.used(m.t.new, BUSY)
-        yield m.enters("sees a consumer stay", DECIDE, busy, out=BOTH_ACTIVE)
+        yield m.enters("sees a consumer stay", CLOSE, busy, out=BOTH_ACTIVE)

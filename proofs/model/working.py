@@ -17,7 +17,7 @@ from proofs.model.moves import (
 )
 from proofs.model.state import BUSY, NONE, QUIET
 
-DECIDE, DISCARD = "Decide: look", "Discard New Key: look"
+CLOSE, DISCARD = "Close Rotation: look", "Discard New Key: look"
 REACTIVATE, DEACTIVATE = "Reactivate Old Key: look", "Deactivate Old Key: look"
 
 
@@ -83,7 +83,7 @@ def publish_pending(m: Move) -> Iterator[Next]:
     if m.t.seen[2] == m.t.new_version == world.pending:
         world = world._replace(pending=NONE)
     if m.t.old == NONE:
-        found = m.enters("has issued a first key", DECIDE, world, out=ISSUED)
+        found = m.enters("has issued a first key", CLOSE, world, out=ISSUED)
     elif m.t.exposed:
         found = m.enters("has published", DEACTIVATE, world)
     else:
@@ -100,23 +100,23 @@ def check_pickup(m: Move) -> Iterator[Next]:
         yield lost(m)
         return
     if m.w.current != m.t.new_version:
-        yield m.enters("finds AWSCURRENT moved", DECIDE, out=ATTENTION)
+        yield m.enters("finds AWSCURRENT moved", CLOSE, out=ATTENTION)
         return
     old_active = m.w.is_active(m.t.old)
     if not m.w.is_active(m.t.new):
         if old_active:
             yield m.enters("finds the new key gone", REACTIVATE)
         else:
-            yield m.enters("finds both keys gone", DECIDE, out=ATTENTION)
+            yield m.enters("finds both keys gone", CLOSE, out=ATTENTION)
         return
     moved = m.w.used(m.t.new, BUSY)
     yield m.enters("sees the consumers moved", DEACTIVATE, moved.used(m.t.old, QUIET))
     if old_active:
         both = moved.used(m.t.old, BUSY)
-        yield m.enters("sees both keys in use", DECIDE, both, out=ATTENTION)
+        yield m.enters("sees both keys in use", CLOSE, both, out=ATTENTION)
         yield m.enters("sees nobody move", REACTIVATE, m.w.used(m.t.old, BUSY))
     else:
-        yield m.enters("sees nobody anywhere", DECIDE, out=ATTENTION)
+        yield m.enters("sees nobody anywhere", CLOSE, out=ATTENTION)
 
 
 @step(DEACTIVATE)
@@ -125,9 +125,9 @@ def deactivate_look(m: Move) -> Iterator[Next]:
     if not m.holding:
         yield lost(m)
     elif m.w.current != m.t.new_version:
-        yield m.enters("finds AWSCURRENT moved", DECIDE, out=ATTENTION)
+        yield m.enters("finds AWSCURRENT moved", CLOSE, out=ATTENTION)
     elif not m.w.is_active(m.t.new):
-        yield m.enters("finds the new key gone", DECIDE, out=ATTENTION)
+        yield m.enters("finds the new key gone", CLOSE, out=ATTENTION)
     elif m.w.is_active(m.t.old):
         yield m.writes("looks once more", "Deactivate Old Key: record", m.w, seen=(m.t.old,))
     else:
@@ -169,15 +169,15 @@ def _deactivated(m: Move, text: str, key: int = NONE) -> Next:
     world = calls.deactivate_key(m.w, key) if key != NONE else m.w
     if m.t.state == "Deactivate Old Key":
         back = {"deactivated": True, "reactivated": False}
-        return m.enters(text, "Check Cutover: look", world, **back)
+        return m.enters(text, "Check Watch: look", world, **back)
     if m.t.state == "Deactivate Exposed Key":
-        return m.enters(text, DECIDE, world, out=ATTENTION)
+        return m.enters(text, CLOSE, world, out=ATTENTION)
     if m.t.again:
         return m.enters(text, "Issue New Key: look", world)
-    return m.enters(text, DECIDE, world, out=BACKED_OUT)
+    return m.enters(text, CLOSE, world, out=BACKED_OUT)
 
 
-@step("Check Cutover: look")
+@step("Check Watch: look")
 def check_cutover(m: Move) -> Iterator[Next]:
     """handlers/check_cutover and verification.judge_cutover, with every verdict that can be."""
     if m.x.older:
@@ -186,7 +186,7 @@ def check_cutover(m: Move) -> Iterator[Next]:
         yield lost(m)
         return
     bad = ATTENTION if m.t.exposed else ""
-    goes_back = DECIDE if m.t.exposed else REACTIVATE
+    goes_back = CLOSE if m.t.exposed else REACTIVATE
     if not m.w.is_active(m.t.new):
         yield m.enters("finds the new key gone", goes_back, out=bad)
         return
@@ -194,6 +194,6 @@ def check_cutover(m: Move) -> Iterator[Next]:
         silent = not m.t.exposed
         yield m.enters("finds AWSCURRENT moved", goes_back, out=bad, silent=silent)
         return
-    yield m.enters("sees the cutover healthy", DECIDE, m.w.used(m.t.new, BUSY), out=ROTATED)
+    yield m.enters("sees the cutover healthy", CLOSE, m.w.used(m.t.new, BUSY), out=ROTATED)
     yield m.enters("sees a consumer hurt", goes_back, m.w.used(m.t.old, BUSY), out=bad)
     yield m.enters("sees nothing to the end", goes_back, out=bad, silent=not m.t.exposed)

@@ -126,7 +126,7 @@ class _Run:
             return Ending(Ended.SILENT, self.time, gone_at)
         return self.back_out(Ended.UNDONE, gone_at)
 
-    # --- the three loops (Check Pickup, Check Cutover, Check Return) ------------------------------
+    # --- the three loops (Check Pickup, Check Watch, Check Return) ------------------------------
 
     def wait_for_consumers(self) -> Verdict:
         """Check Pickup until it is decided, and Deactivate Old Key's last look."""
@@ -156,7 +156,7 @@ class _Run:
         return Verdict.GO_ON if quiet else Verdict.WAIT
 
     def watch(self, began_at: datetime) -> Verdict:
-        """Check Cutover until it is decided."""
+        """Check Watch until it is decided."""
         rotation = self.rotation
         wait = polls.begin_watch(rotation, began_at)
         while True:

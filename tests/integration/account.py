@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
+    "POWERTOOLS_METRICS_NAMESPACE": "Keyturn",
+    "POWERTOOLS_SERVICE_NAME": "keyturn",
     "SECRET_NAME_PREFIX": PREFIX,
     "MANAGED_TAG_KEY": "keyturn:managed",
     "MANAGED_TAG_VALUE": "test",

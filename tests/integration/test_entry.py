@@ -114,13 +114,14 @@ def test_logs_mask_key_ids_and_hold_no_event(logged: io.StringIO) -> None:
     assert SECRET not in lines
 
 
-def test_calls_and_errors_are_counted_by_step(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_name_the_step_and_count_nothing(
+    logged: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """AWS/Lambda counts calls and errors of each function, and charges nothing for it."""
     with pytest.raises(UnexpectedFailure):
         failing(lambda: EMPTY["x"])(EXECUTION.payload(), CONTEXT)
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    counted = next(line for line in lines if "Calls" in line)
-    assert counted["Errors"] == counted["Calls"] == [1.0]
-    assert counted["Step"] == "test_entry"
+    assert json.loads(logged.getvalue())["step"] == "test_entry"
+    assert "_aws" not in capsys.readouterr().out
 
 
 def test_the_next_call_logs_nothing_of_the_last_one(logged: io.StringIO) -> None:
@@ -203,7 +204,6 @@ class TestOnLambda:
                 **ENVIRONMENT,
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(root / "functions"),
-                "POWERTOOLS_METRICS_NAMESPACE": "Keyturn",
                 **environment,
             },
             capture_output=True,

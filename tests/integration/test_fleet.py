@@ -56,7 +56,7 @@ class Fleet:
 
     def call(self, handler: str, **fields: Any) -> Any:
         payload = {"context": self.context, "input": self.given, "run": self.run.dump()} | fields
-        module = importlib.import_module(f"keyturn.handlers.{handler}")
+        module = importlib.import_module(f"keyturn.handlers.rotate_fleet.{handler}")
         return json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
 
     def read(self, key: str) -> Any:
@@ -72,7 +72,6 @@ def fleet(account: Account, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """A run in an account whose report has three managed users, all of them due."""
     for name, value in {
         "REPORT_BUCKET": BUCKET,
-        "POWERTOOLS_METRICS_NAMESPACE": "Keyturn",
         "MAX_KEY_AGE_DAYS": "90",
         "MAX_ROTATIONS_PER_RUN": "50",
         "ROTATE_KEY_STATE_MACHINE_ARN": account.machine_arn,

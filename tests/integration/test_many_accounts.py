@@ -49,9 +49,7 @@ def report_of(account_id: str, *users: str) -> str:
 
 
 @pytest.fixture
-def bucket(account: Account, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Keyturn")
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "keyturn")
+def bucket(account: Account) -> str:
     boto3.client("s3").create_bucket(Bucket="all")
     return "all"
 

@@ -24,7 +24,7 @@ def test_audits_of_the_same_users_find_the_same_keys_with_different_numbers_of_c
 
 def test_paths_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     few = ("first key", "skipped: not due", "rejected")
-    monkeypatch.setattr(paths, "_PATHS", {name: paths._PATHS[name] for name in few})
+    monkeypatch.setattr(paths, "PATHS", {name: paths.PATHS[name] for name in few})
     results = paths.measure()
     assert not [figure.name for figure in results.figures if figure.missed]
     first, skipped, rejected = results.data

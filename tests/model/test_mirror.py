@@ -100,7 +100,7 @@ def test_errors_are_caught_as_the_state_machine_catches_them() -> None:
     for name in set(faults.ENDS) & set(states):
         assert "Announce Outcome" in after_a_catch(states, name), name
     for name in faults.GIVES_UP:
-        assert "Decide" in [catch["Next"] for catch in states[name]["Catch"]], name
+        assert "Close Rotation" in [catch["Next"] for catch in states[name]["Catch"]], name
 
 
 def after_a_catch(states: dict[str, Any], name: str) -> set[str]:
@@ -123,7 +123,7 @@ def test_a_rotation_makes_the_same_calls(account: Account, run: Execution) -> No
     made["Deactivate Old Key"] = cut_over(account, run)
     assert run.rotation is not None
     run.rotation["outcome"] = "ROTATED"
-    made["Decide"] = call(account, run, "decide")
+    made["Close Rotation"] = call(account, run, "decide")
     assert made == modelled(starts.STORED, ROTATE)
 
 
@@ -136,7 +136,7 @@ def test_a_back_out_makes_the_same_calls(account: Account, run: Execution) -> No
     made["Deactivate New Key"] = call(account, run, "deactivate_key", which="NEW")
     assert run.rotation is not None
     run.rotation["outcome"] = "BACKED_OUT"
-    made["Decide"] = call(account, run, "decide")
+    made["Close Rotation"] = call(account, run, "decide")
     assert made == modelled(starts.STORED, ROTATE, "hurt")
 
 

@@ -87,7 +87,7 @@ def aborted(stack: Stack, moment: Moment) -> None:
     assert_fence_was_kept(stack, dead, ended)
     begun = ended.states.index("Take Over")
     assert ended.states[begun + 2] == goes_on_in
-    assert ended.states[-1] == "Backed Out As Asked"
+    assert ended.states[-1] == "Back-Out Done"
     new = ended.result["newAccessKeyId"] if published else None
     assert_back(stack, user, version, new=new)
 

@@ -130,14 +130,3 @@ def test_check_request_takes_the_exposed_key_from_where_it_came(
     )
     assert answer["status"] == "SUCCEEDED", answer
     assert json.loads(answer["output"]) == {"key": passed_on}
-
-
-@pytest.mark.parametrize(
-    ("tries", "following"),
-    [(0, "Deactivate Exposed Key"), (29, "Deactivate Exposed Key"), (30, "Decide")],
-)
-def test_an_exposed_key_that_cannot_be_deactivated_is_tried_for_long(
-    stack: Stack, tries: int, following: str
-) -> None:
-    answer = run_state(stack, "Deactivate Again?", EMERGENCY, backOutTries=tries)
-    assert (answer["status"], answer["nextState"]) == ("SUCCEEDED", following)

@@ -7,19 +7,26 @@ empty graph and as an alarm that never goes off: nobody would notice.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from keyturn.aws import executions
-from keyturn.aws import metrics as measures
-from keyturn.handlers import frame as entry
-from keyturn.handlers.events import record_outcome
+from keyturn.audit.model import AccountSource
+from keyturn.aws import executions, s3
+from keyturn.aws.metrics import Measure, write
+from keyturn.fleet import account, central, organization
+from keyturn.handlers.events import record_outcome, start_rotation
+from keyturn.handlers.organization import audit_organization
 from keyturn.model import outcomes
-from tests.template.test_template import FUNCTIONS, RESOURCES, STACK, Resolver, of_type
+from keyturn.model.errors import AwsRefused
+from tests.template.test_template import FUNCTIONS, RESOURCES, STACK, TEMPLATE, Resolver, of_type
+from tools import template
 
 Stream = tuple[str, str, frozenset[tuple[str, str]]]
 """Namespace, name and dimensions: what makes a metric one line in a graph."""
@@ -33,6 +40,12 @@ CONTEXT = SimpleNamespace(
     invoked_function_arn="arn:aws:lambda:eu-west-1:111122223333:function:keyturn-RecordOutcome",
     aws_request_id="request",
 )
+COUNTS: Any = SimpleNamespace(
+    managed_users=2,
+    oldest_managed_key_age_days=3,
+    managed_keys_over_age=1,
+    rotations_in_flight=0,
+)
 RESULT = {"publishedAt": "2026-11-21T05:00:00.000Z", "deactivatedAt": "2026-11-21T06:00:00.000Z"}
 ENDS: list[dict[str, Any]] = [
     *(
@@ -45,6 +58,13 @@ ENDS: list[dict[str, Any]] = [
     {"status": "RUNNING"},
 ]
 ALARMS = of_type("AWS::CloudWatch::Alarm")
+OF_THE_ORGANIZATION = {
+    name: resource["Properties"]
+    for name, resource in template.load(template.ROOT / "organization/template.yaml")[
+        "Resources"
+    ].items()
+    if resource["Type"] == "AWS::CloudWatch::Alarm"
+}
 
 
 def streams_of(line: dict[str, Any]) -> Iterator[Stream]:
@@ -57,23 +77,32 @@ def streams_of(line: dict[str, Any]) -> Iterator[Stream]:
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> set[Stream]:
-    """What the real handler writes for every way in which an execution starts and ends.
-
-    The audit's metrics are written by the same function, under the names that it is given.
+def written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> set[Stream]:
+    """What the real functions write: for every way in which an execution starts and ends, in an
+    audit whose report cannot be sent, of a broken event, and of an organisation.
     """
-    variables = Resolver()(RESOURCES["RecordOutcomeFunction"]["Properties"]["Environment"])
-    for name in variables["Variables"]:
-        monkeypatch.setenv(name, MACHINE)
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Keyturn")
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", STACK)
-    monkeypatch.setattr(entry.metrics.provider, "namespace", "Keyturn")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AwsRefused("no")
+
+    of_all = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    for name, value in Resolver()(of_all | {"ROTATE_KEY_STATE_MACHINE_ARN": MACHINE}).items():
+        monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(executions, "count_running", lambda machine: 1)
+    monkeypatch.setattr(s3, "upload", refuse)
+    report = {"judged": 1, "notJudged": []}
+    monkeypatch.setattr(organization.Settings, "from_env", lambda: None)
+    monkeypatch.setattr(organization, "make_report", lambda settings, now: report)
     for detail in ENDS:
         arn = MACHINE.replace(":stateMachine:", ":execution:") + ":one"
         given = {"executionArn": arn, "input": '{"userName": "ci"}'} | detail
         record_outcome.handler({"detail": given}, CONTEXT)
-    measures.write(dict.fromkeys(measures.OF_THE_AUDIT, 1.0))
+    account._measure(COUNTS)
+    central.send("bucket", AccountSource(lines=(), at=datetime.now(UTC)), tmp_path / central.REPORT)
+    start_rotation.handler({}, CONTEXT)
+    audit_organization.handler({}, CONTEXT)
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return {stream for line in printed if "_aws" in line for stream in streams_of(line)}
 
@@ -116,17 +145,28 @@ def watched(alarm: dict[str, Any]) -> Stream:
 # What is written
 
 
-def test_the_handler_writes_every_metric_of_outcomes_and_no_other(written: set[Stream]) -> None:
-    own = {stream for stream in written if "Step" not in dict(stream[2])}
-    own = {stream for stream in own if stream[1] != "ColdStart"}
-    names = {*measures.OF_OUTCOMES, *measures.OF_THE_AUDIT}
-    assert {name for _, name, _ in own} == {name.value for name in names} == {*measures.Measure}
-    counted = {dict(dims)["Outcome"] for _, name, dims in own if name == "Executions"}
-    assert counted == set(outcomes.OUTCOMES)
+def test_every_metric_is_written_and_no_other(written: set[Stream]) -> None:
+    """Each combination of dimensions is billed as a metric, so these are all that there are."""
+    service = ("service", STACK)
+    of_outcomes = {frozenset({service, ("Outcome", one)}) for one in outcomes.OUTCOMES}
+    assert written == {
+        ("Keyturn", measure.value, dimensions)
+        for measure in Measure
+        for dimensions in (of_outcomes if measure is Measure.EXECUTIONS else {frozenset({service})})
+    }
+
+
+def test_every_metric_is_explained_to_operators() -> None:
+    """Those that no alarm and no graph reads, too: that is what they are for."""
+    text = (template.ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    table = text.partition("| metric |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    found = [name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row)]
+    assert found == [measure.value for measure in Measure]
 
 
 def test_nothing_is_written_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
-    measures.write({})
+    write({})
     assert capsys.readouterr().out == ""
 
 
@@ -146,10 +186,14 @@ def test_a_graph_shows_metrics_that_are_written(title: str, written: set[Stream]
     assert properties["stat"] in ("Sum", "Maximum", "p50")
 
 
-@pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_watches_a_metric_that_is_written(name: str, written: set[Stream]) -> None:
+@pytest.mark.parametrize(
+    "alarm", [*ALARMS.values(), *OF_THE_ORGANIZATION.values()], ids=[*ALARMS, *OF_THE_ORGANIZATION]
+)
+def test_an_alarm_watches_a_metric_that_is_written(
+    alarm: dict[str, Any], written: set[Stream]
+) -> None:
     queues = {("AWS/SQS", "ApproximateNumberOfMessagesVisible")}
-    stream = watched(ALARMS[name])
+    stream = watched(alarm)
     assert stream in written | of_aws() or stream[:2] in queues
 
 
@@ -165,7 +209,7 @@ def of_aws() -> set[Stream]:
         *(("AWS/States", name, frozenset({("StateMachineArn", FLEET)})) for name in machines),
         *(
             ("AWS/Lambda", "Errors", frozenset({("FunctionName", name)}))
-            for function in FUNCTIONS
+            for function in (*FUNCTIONS, "AuditOrganization")
             for name in (f"{STACK}-{function}", f"<{function}Function>")
         ),
     }
@@ -203,7 +247,7 @@ def test_the_line_of_the_oldest_key_is_where_the_parameter_is(days: int) -> None
 def test_one_key_that_the_audit_finds_too_old_calls_a_person() -> None:
     """Its age in whole days is equal to the limit for a day after the audit has found it."""
     alarm = ALARMS["ManagedKeyTooOldAlarm"]
-    assert (alarm["MetricName"], alarm["Threshold"]) == (measures.Measure.MANAGED_KEYS_OVER_AGE, 0)
+    assert (alarm["MetricName"], alarm["Threshold"]) == (Measure.MANAGED_KEYS_OVER_AGE, 0)
 
 
 @pytest.mark.parametrize(

@@ -11,32 +11,27 @@ import pytest
 from keyturn.model.settings import MAX_POLLS
 from keyturn.rotate.decision import Step
 from tools import template
-from tools.asl.__main__ import ERRORS, lint_file
+from tools.asl import source
+from tools.asl.__main__ import ERRORS, FOLDER, lint_file
 from tools.asl.definition import Definition, State, arrows
 from tools.asl.lint import error_names, named_errors
 
-FOLDER = template.ROOT / "statemachine"
-MACHINES = ("retire_key", "rotate_fleet", "rotate_key")
+SOURCES = source.sources(FOLDER)
 
 # Errors that no definition names: the base class, which is never raised itself, and defects of a
 # deployment or of the code, for which States.ALL is the right answer.
 LEFT_TO_STATES_ALL = {"KeyturnError", "SettingMissing", "UnexpectedFailure"}
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_the_definition_has_no_findings(machine: str) -> None:
-    assert [str(finding) for finding in lint_file(FOLDER / f"{machine}.asl.json")] == []
-
-
-def test_every_definition_is_known_here() -> None:
-    found = {path.name.removesuffix(".asl.json") for path in FOLDER.iterdir()}
-    assert found == set(MACHINES)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_the_definition_has_no_findings(path: Path) -> None:
+    assert [str(finding) for finding in lint_file(path)] == []
 
 
 def test_every_exception_is_one_that_a_definition_expects() -> None:
     named = set()
-    for machine in MACHINES:
-        named |= named_errors(Definition.load(FOLDER / f"{machine}.asl.json"))
+    for path in SOURCES:
+        named |= named_errors(Definition.load(path))
     assert error_names(ERRORS) - named - LEFT_TO_STATES_ALL == set()
 
 
@@ -66,9 +61,9 @@ LOOKS = frozenset(
         "Check Request",
         "Prove New Key",
         "Check Pickup",
-        "Check Health Before Cutover",
+        "Check Health Before Deactivation",
         "Check Health",
-        "Check Cutover",
+        "Check Watch",
         "Check Return",
         "Prove Old Key",
         "Announce Outcome",
@@ -135,10 +130,10 @@ def test_nothing_is_undone_while_the_call_that_failed_may_still_take_effect(
 def test_a_take_over_that_failed_leaves_the_claim_it_may_have_taken(
     states: dict[str, State],
 ) -> None:
-    """Decide would release it, and with it the only record of what was there before."""
+    """Close Rotation would release it, and with it the only record of what was there before."""
     (target,) = caught_alive(states["Take Over"])
     found = reached(states, target, stops_at=frozenset({"Take Over"}))
-    assert "Decide" not in found
+    assert "Close Rotation" not in found
     assert {states[name]["Type"] for name in found} & {"Fail"}
 
 

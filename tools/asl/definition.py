@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.asl import source
+
 State = dict[str, Any]
 
 # Fields that hold states of their own, which are scopes of their own.
@@ -76,7 +78,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Definition:
-    """One ``.asl.json`` file."""
+    """One machine: an ``.asl.json`` file, or the source that it is made from."""
 
     path: Path
     text: str
@@ -84,14 +86,9 @@ class Definition:
 
     @classmethod
     def load(cls, path: Path) -> Definition:
-        """Read a file; raises ValueError (JSONDecodeError) when it is not JSON."""
+        """Read a file; raises ValueError when it is not valid JSON or YAML."""
         text = path.read_text(encoding="utf-8")
-        return cls(path, text, json.loads(text))
-
-    @property
-    def name(self) -> str:
-        """The file's name without its suffixes: ``rotate_key``."""
-        return self.path.name.removesuffix(".asl.json")
+        return cls(path, text, source.content(path) if path.suffix == ".yaml" else json.loads(text))
 
     @property
     def root(self) -> Scope:
@@ -108,13 +105,11 @@ class Definition:
 
     def tokens(self) -> set[str]:
         """Names of the ``${Token}`` placeholders."""
-        return set(re.findall(r"\$\{(\w+)\}", self.text))
+        return set(re.findall(r"\$\{(\w+)\}", json.dumps(self.content)))
 
     def line_of(self, state: str) -> int:
         """The line on which a state begins, for messages that an editor can follow."""
-        found = re.search(
-            rf"{re.escape(json.dumps(state, ensure_ascii=False))}\s*:\s*\{{", self.text
-        )
+        found = re.search(rf'^ +"?{re.escape(state)}"?:', self.text, re.MULTILINE)
         return self.text.count("\n", 0, found.start()) + 1 if found else 1
 
 

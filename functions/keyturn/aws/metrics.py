@@ -1,8 +1,9 @@
-"""The metrics that people look at: names, dimensions, and how they are written.
+"""The metrics that Keyturn writes: their names, and the one way in which they are written.
 
-Alarms and the dashboard find a metric only under exactly the dimensions that it was written with.
-So these have none but `service` (the stack's name) and where stated one more; the counts of every
-function's calls, which `entry` writes, have `Step` as well.
+Only what AWS does not count itself: calls and errors of functions are in AWS/Lambda, executions of
+the other machines in AWS/States, and cost nothing there. Alarms and the dashboard find a metric
+only under exactly the dimensions that it was written with. These have none but `service` (the
+stack's name) and, where it says so, one more.
 """
 
 from __future__ import annotations
@@ -31,21 +32,17 @@ class Measure(StrEnum):
     MANAGED_USERS = "ManagedUsers"
     OLDEST_MANAGED_KEY = "OldestManagedKeyAgeDays"
     MANAGED_KEYS_OVER_AGE = "ManagedKeysOverAge"
+    REPORTS_NOT_SENT = "ReportsNotSent"
+    """Audits whose report did not reach the collecting account."""
 
+    # Written by StartRotation.
+    MALFORMED_EVENTS = "MalformedEvents"
+    """Events that could not be understood, or not all of them."""
 
-OF_OUTCOMES = (
-    Measure.EXECUTIONS,
-    Measure.BACK_OUTS,
-    Measure.BACK_OUTS_INCOMPLETE,
-    Measure.TIME_TO_PICKUP,
-    Measure.ROTATIONS_IN_FLIGHT,
-)
-OF_THE_AUDIT = (
-    Measure.MANAGED_USERS,
-    Measure.OLDEST_MANAGED_KEY,
-    Measure.MANAGED_KEYS_OVER_AGE,
-    Measure.ROTATIONS_IN_FLIGHT,
-)
+    # Written in the collecting account.
+    ACCOUNTS_NOT_JUDGED = "AccountsNotJudged"
+    """Accounts that the report of the organisation says nothing about."""
+
 
 _UNITS = {Measure.TIME_TO_PICKUP: MetricUnit.Seconds, Measure.OLDEST_MANAGED_KEY: MetricUnit.NoUnit}
 
@@ -55,7 +52,8 @@ def write(values: Mapping[Measure, float], **dimensions: str) -> None:
 
     Args:
         values: the metrics; with none, nothing is printed.
-        dimensions: those beside `service`. Each combination is a metric stream of its own.
+        dimensions: those beside `service`. Each combination is a metric of its own, and is billed
+            as one.
     """
     if not values:
         return

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-
 from keyturn.audit.context import dump_context
 from keyturn.audit.model import AccountSource
 from keyturn.aws import s3
+from keyturn.aws.metrics import Measure, write
 from keyturn.handlers.frame import logger
 from keyturn.model.errors import AwsRefused, AwsThrottled
 from keyturn.model.rotation import iso
@@ -42,6 +41,4 @@ def send(bucket: str, source: AccountSource, report: Path) -> None:
             s3.upload(bucket, f"{PREFIX}{source.account_id}/{name}", path, metadata=metadata)
     except (AwsRefused, AwsThrottled) as error:
         logger.warning("the report was not sent to the collecting account", why=str(error))
-        failed = EphemeralMetrics()
-        failed.add_metric(name="ReportsNotSent", unit=MetricUnit.Count, value=1)
-        failed.flush_metrics()
+        write({Measure.REPORTS_NOT_SENT: 1})

@@ -1,4 +1,4 @@
-"""The frame around every handler: parse the event, open the fence, log, measure, translate errors.
+"""The frame around every handler: parse the event, open the fence, log, translate errors.
 
 Logs name the state, the user and masked key ids; never the event, because a caller's mistake
 could have put anything into it.
@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from keyturn.aws import fence
@@ -27,7 +26,6 @@ from keyturn.rotate.announce import Announcement
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 logger = Logger()
-metrics = Metrics()
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def state_function(
 
     def run(data: dict[str, Any]) -> dict[str, Any]:
         event = Event.parse(data)
-        logger.append_keys(execution=event.arn, step=step.__module__.rsplit(".", 1)[-1])
+        logger.append_keys(execution=event.arn)
         with fence.opened(fence.Fence(event.entered_at, event.redrive_count)):
             if not answers_redriven:
                 fence.assert_not_redriven()
@@ -150,25 +148,21 @@ def state_function(
 def framed(
     module: str, run: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> Callable[[dict[str, Any], Any], Any]:
-    """Wrap a function with logging, tracing, metrics and the translation of errors."""
+    """Wrap a function with logging, tracing and the translation of errors."""
     name = module.rsplit(".", 1)[-1]
 
-    @metrics.log_metrics(capture_cold_start_metric=True)
     @_traced
     @logger.inject_lambda_context(clear_state=True, log_event=False)
     @functools.wraps(run)
     def wrapped(data: dict[str, Any], context: Any) -> dict[str, Any]:
-        metrics.add_dimension(name="Step", value=name)
-        metrics.add_metric(name="Calls", unit=MetricUnit.Count, value=1)
+        logger.append_keys(step=name)
         try:
             return run(data)
         except KeyturnError as error:
-            metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
             logger.warning(masked_in(str(error)), error=type(error).__name__)
             raise
         # Blind on purpose: the one place where a defect becomes an error without values in it.
         except Exception as error:  # noqa: BLE001
-            metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
             place = _place(error)
             logger.error("unexpected failure", error=type(error).__name__, place=place)
             raise UnexpectedFailure(

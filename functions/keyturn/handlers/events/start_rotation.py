@@ -11,13 +11,12 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from keyturn.alerts.deciding import Stack, Verdict, decide, problems_in_words
 from keyturn.alerts.looking import look_up
 from keyturn.alerts.reading import Reading, read
 from keyturn.aws import calls, executions
-from keyturn.handlers.frame import framed, logger, metrics
+from keyturn.aws.metrics import Measure, write
+from keyturn.handlers.frame import framed, logger
 from keyturn.model.errors import KeyturnError
 from keyturn.model.identifiers import masked_in
 from keyturn.model.settings import Settings, required
@@ -50,7 +49,6 @@ def _act(verdict: Verdict, stack: Stack) -> bool:
         execution=start.name if start else None,
         started=began,
     )
-    metrics.add_metric(name="RotationsByEvent", unit=MetricUnit.Count, value=int(began))
     if verdict.tell and (began or not start):
         _tell(verdict.tell)
     return began
@@ -59,7 +57,7 @@ def _act(verdict: Verdict, stack: Stack) -> bool:
 def _report_problems(reading: Reading) -> None:
     if not reading.problems:
         return
-    metrics.add_metric(name="MalformedEvents", unit=MetricUnit.Count, value=1)
+    write({Measure.MALFORMED_EVENTS: 1})
     logger.warning("not understood", event=masked_in(reading.name), problems=reading.problems)
     if reading.serious:
         _tell(problems_in_words(reading))

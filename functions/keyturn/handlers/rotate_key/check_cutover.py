@@ -1,4 +1,4 @@
-"""Check Cutover: does the deactivation hurt anybody?"""
+"""Check Watch: does the deactivation hurt anybody?"""
 
 from __future__ import annotations
 
