@@ -4,15 +4,16 @@
 
     with localaws.start() as aws:
         outputs = localaws.deploy(
-            aws, stack_name="keyturn", template=Path("template.yaml"), parameters={}
+            aws, stack_name="orders", template=Path("template.yaml"), parameters={}
         )
         machines = aws.client("stepfunctions")
-        machines.start_execution(stateMachineArn=outputs["RotateKeyStateMachineArn"], input="{}")
+        machines.start_execution(stateMachineArn=outputs["OrderMachineArn"], input="{}")
 
 It checks signatures and evaluates IAM policies, runs the real handlers in Lambda workers (plain
 subprocesses of this interpreter), interprets the real state machine definitions, and delivers
 events. `LocalAws.control` records calls, models how badly AWS publishes last-used data, and
 injects faults. `LocalAws.account("222233334444")` is another account of the same emulator.
+Started with `clock="moved"`, a wait of a week takes no longer than what happens in it.
 """
 
 from localaws.control import Control

@@ -29,6 +29,16 @@ class ClientFactory(Protocol):
         """Return a boto3 client."""
 
 
+class Participant(Protocol):
+    """Somebody who takes part in a time that can be moved (`Control.join` makes one)."""
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep by that time, or until `leave`."""
+
+    def leave(self) -> None:
+        """Take part no more; a sleep ends at once."""
+
+
 @dataclass
 class Counts:
     """What a consumer has done: calls that worked, calls that failed, and the key it uses."""
@@ -41,6 +51,8 @@ class Counts:
 
 class Consumer:
     """Calls SQS with a key, and re-reads its secret every `refresh_seconds` (None: never).
+
+    joined: it waits between its calls by a moved clock, and leaves that when it stops.
 
     A call that fails authentication is an error that a person would see: it is counted, and the
     secret is read again only when `rereads_on_error` says so.
@@ -56,6 +68,7 @@ class Consumer:
         interval_seconds: float = 0.3,
         refresh_seconds: float | None = 0.5,
         rereads_on_error: bool = False,
+        joined: Participant | None = None,
     ) -> None:
         self._client = client
         self._secret_name = secret_name
@@ -63,6 +76,7 @@ class Consumer:
         self._refresh = refresh_seconds
         self._rereads_on_error = rereads_on_error
         self._stop = threading.Event()
+        self._joined = joined
         self._thread: threading.Thread | None = None
         self._healthy = True
         self.counts = Counts()
@@ -82,6 +96,8 @@ class Consumer:
     def stop(self) -> None:
         """Stop, and wait for the thread when there is one."""
         self._stop.set()
+        if self._joined is not None:
+            self._joined.leave()
         if self._thread is not None:
             self._thread.join(timeout=20)
 
@@ -95,7 +111,10 @@ class Consumer:
             self._call()
             if changed is not None:
                 changed(self.counts)
-            self._stop.wait(self._interval)
+            if self._joined is not None:
+                self._joined.sleep(self._interval)
+            else:
+                self._stop.wait(self._interval)
             since_refresh += self._interval
 
     def refresh(self) -> None:

@@ -23,6 +23,32 @@ from localaws.model import (
 TIMEOUT_SECONDS = 30.0
 
 
+class Joined:
+    """Somebody outside who takes part in the moved time: busy, except while sleeping there.
+
+    As a context manager it leaves at the end.
+    """
+
+    def __init__(self, control: Control, *, passive: bool) -> None:
+        self._control = control
+        self._number = control._post("clock/join", {"passive": passive})
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep so long by the moved clock, or until `leave`."""
+        asked = {"number": self._number, "seconds": seconds}
+        self._control._post("clock/sleep", asked, timeout=None)
+
+    def leave(self) -> None:
+        """Take part no more, from any thread; a sleep ends at once."""
+        self._control._post("clock/leave", {"number": self._number})
+
+    def __enter__(self) -> Joined:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
 class Control:
     """Recorded calls, last-used models, backdated keys and injected faults."""
 
@@ -118,6 +144,18 @@ class Control:
             },
         )
 
+    def now(self) -> float:
+        """Unix time by the emulator's clock."""
+        return float(self._post("clock/now", {}))
+
+    def join(self, *, passive: bool = False) -> Joined:
+        """Take part in the moved time, which does not jump until you sleep or leave.
+
+        The sleep of a passive one alone does not make it jump either: nothing runs away when
+        nobody waits for a consumer.
+        """
+        return Joined(self, passive=passive)
+
     def set_credential_report(self, model: CredentialReportModel) -> None:
         """Make credential reports like that from now on; the present one is forgotten."""
         self._post("credential-report", {"model": asdict(model)})
@@ -153,8 +191,10 @@ class Control:
         """The process ids of the Lambda workers that are alive."""
         return [int(pid) for pid in self._post("workers", {})]
 
-    def _post(self, path: str, document: dict[str, Any]) -> Any:
-        connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
+    def _post(
+        self, path: str, document: dict[str, Any], *, timeout: float | None = TIMEOUT_SECONDS
+    ) -> Any:
+        connection = http.client.HTTPConnection(self._address, timeout=timeout)
         try:
             connection.request("POST", f"/_local/{path}", json.dumps(document))
             response = connection.getresponse()

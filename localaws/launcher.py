@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 from botocore.config import Config
@@ -30,6 +30,9 @@ TAIL_LINES = 25
 ADMIN_ACCESS_KEY_ID = "AKIALOCALADMIN000001"
 ADMIN_SECRET_ACCESS_KEY = "local-administrator-of-the-emulator"  # noqa: S105 - opens nothing real
 LOOPBACK = "127.0.0.1"
+# AWS waits so long (seconds) before it repeats an asynchronous invocation. In real time MiniStack
+# waits one and two seconds.
+LAMBDA_RETRIES = {"LAMBDA_ASYNC_RETRY_BASE_SECONDS": "60", "LAMBDA_ASYNC_RETRY_MAX_SECONDS": "300"}
 
 
 class LocalSession(boto3.Session):
@@ -220,6 +223,7 @@ def start(
     log_dir: Path | None = None,
     overlay: bool = True,
     preload: bool = True,
+    clock: Literal["real", "moved"] = "real",
 ) -> LocalAws:
     """Start an emulator on a free loopback port and wait until it answers.
 
@@ -227,6 +231,8 @@ def start(
     ends with this process, however this process ends. `overlay=False` starts MiniStack as it
     comes, without the control endpoints, to see which gaps it still has. `preload=False` lets each
     Lambda worker import everything by itself: its cold starts are then as dear as they are.
+    With the clock "moved", time goes on to the next timer when nobody is busy (see
+    `localaws.clock`); who drives it from outside joins it with `control.join()`.
     """
     work_dir = Path(tempfile.mkdtemp(prefix="localaws-"))
     log_path = (log_dir or work_dir) / f"{work_dir.name}.log"
@@ -242,7 +248,9 @@ def start(
                 [sys.executable, "-m", "localaws.server", *map(str, theirs)]
                 + ([] if overlay else ["bare"]),
                 env=_server_environment(region, account_id, work_dir, port)
-                | ({} if preload else {"LOCALAWS_PRELOAD": "no"}),
+                | ({} if preload else {"LOCALAWS_PRELOAD": "no"})
+                | {"LOCALAWS_CLOCK": clock}
+                | (LAMBDA_RETRIES if clock == "moved" else {}),
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,11 +27,13 @@ from ministack.core.router import extract_region
 from ministack.services import eventbridge, iam
 
 from localaws import requests, state
+from localaws.clock import clock
 from localaws.journal import journal
 from localaws.model import ApiCall, CredentialReportModel, FaultRule, LastUsedModel
 from localaws.overlay.credential_report import reports
 from localaws.overlay.iam import iso_seconds
 from localaws.overlay.lambda_workers import Workers
+from localaws.participants import Participants
 from localaws.state import Request
 
 Scope = dict[str, Any]
@@ -59,6 +62,8 @@ NOT_AUTHENTICATED = frozenset(
         "MissingAuthenticationToken",
     }
 )
+# Calls that wait for something to come: nobody is busy with them.
+LONG_POLLS = frozenset({"ReceiveMessage", "GetActivityTask"})
 ERROR_CODE = re.compile(rb'<Code>([^<]+)</Code>|"__type"\s*:\s*"([^"]+)"')
 
 
@@ -84,6 +89,7 @@ class Middleware:
     def __init__(self, app: Any, workers: Workers) -> None:
         self._app = app
         self._workers = workers
+        self._participants = Participants()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith("/_ministack/"):
@@ -119,7 +125,9 @@ class Middleware:
         )
         owner = (iam._access_keys.get(key) or {}).get("UserName")
         region = extract_region(headers, query)
-        answer = await self._answer(scope, body, send, headers, request)
+        waits = nullcontext() if action in LONG_POLLS else clock.busy()
+        with waits:
+            answer = await self._answer(scope, body, send, headers, request)
         code = _error_code(answer)
         if owner is not None and code not in NOT_AUTHENTICATED and answer[0] != 0:
             state.last_used.used(key, owner, service, region, time.time())
@@ -201,7 +209,11 @@ class Middleware:
         asked = json.loads(body or b"{}")
         command = scope["path"].removeprefix(CONTROL_PREFIX)
         try:
-            status, result = 200, self._controlled(command, asked)
+            if command.startswith("clock/"):
+                answer = await self._participants.answer(command.removeprefix("clock/"), asked)
+            else:
+                answer = self._controlled(command, asked)
+            status, result = 200, answer
         except (KeyError, TypeError, ValueError) as error:
             status, result = 400, f"{type(error).__name__}: {error}"
         text = json.dumps(result).encode()

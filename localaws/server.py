@@ -44,7 +44,10 @@ def main() -> None:
     application: Any = ministack_app.app
     stop: Callable[[], None] = _nothing
     if not bare:
-        workers = overlay.install(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        workers = overlay.install(
+            endpoint_url=os.environ["AWS_ENDPOINT_URL"],
+            moved_clock=os.environ["LOCALAWS_CLOCK"] == "moved",
+        )
         application, stop = Middleware(application, workers), workers.stop
 
     def end() -> None:

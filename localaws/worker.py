@@ -87,7 +87,8 @@ def serve_forks(control: socket.socket) -> None:
 def preload() -> None:
     """Do what every cold start would do again: imports, and reading the SDK's descriptions."""
     os.environ["LAMBDA_TASK_ROOT"] = "/var/task"  # the X-Ray SDK looks for it when imported
-    for module in PRELOAD:
+    moved = ("time_machine",) if os.environ.get("LOCALAWS_CLOCK") == "moved" else ()
+    for module in (*PRELOAD, *moved):
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     with contextlib.suppress(ImportError):
@@ -127,6 +128,7 @@ def become_worker(parent: int, spec: dict[str, Any], channel: int, output: int) 
     os.environ.clear()
     os.environ.update(spec["env"])
     time.tzset()
+    go_by(spec["now"])
     os.chdir(spec["code_dir"])
     sys.path.insert(0, spec["code_dir"])
     requests = os.fdopen(os.dup(channel), "r", encoding="utf-8")
@@ -156,8 +158,23 @@ def become_worker(parent: int, spec: dict[str, Any], channel: int, output: int) 
     os._exit(0)
 
 
+_travels: list[Any] = []
+
+
+def go_by(now: float | None) -> None:
+    """Tell the handler this time (Unix time) from now on; None: the real one."""
+    if now is None:
+        return
+    import time_machine  # noqa: PLC0415 - only a moved clock needs it
+
+    if not _travels:
+        _travels.append(time_machine.travel(now, tick=True).start())
+    _travels[0].move_to(now)
+
+
 def invoke(handler: Any, message: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     """Run one invocation; an exception of the handler is an answer, never the end of the worker."""
+    go_by(message["now"])
     try:
         result = handler(message["event"], Context(message, spec))
     except Exception as error:  # noqa: BLE001 - the runtime reports whatever is raised

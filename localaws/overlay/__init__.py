@@ -20,12 +20,19 @@ from localaws.overlay import (
 from localaws.overlay.lambda_workers import Workers
 
 
-def install(endpoint_url: str) -> Workers:
-    """Install everything; returns the Lambda workers, which the caller must stop."""
+def install(endpoint_url: str, *, moved_clock: bool) -> Workers:
+    """Install everything; returns the Lambda workers, which the caller must stop.
+
+    moved_clock: time goes on to the next timer when nobody is busy (see `localaws.clock`).
+    """
     iam.install()
     accounts.install()
     credential_report.install()
     secretsmanager.install()
     stepfunctions.install()
     cloudwatch.install()
+    if moved_clock:
+        from localaws.overlay import moved_clock as its_overlay  # noqa: PLC0415 - real time does without
+
+        its_overlay.install()
     return lambda_workers.install(endpoint_url)

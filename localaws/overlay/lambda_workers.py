@@ -38,6 +38,7 @@ from typing import Any
 from ministack.core.lambda_runtime import _RESERVED_RUNTIME_ENV_VARS
 from ministack.services import lambda_svc, sts
 
+from localaws.clock import clock
 from localaws.model import Invocation
 
 Config = dict[str, Any]
@@ -281,6 +282,7 @@ class Workers:
             "code_dir": str(code_dir),
             "handler": config["Handler"],
             "memory": config.get("MemorySize", 128),
+            "now": _moved_now(),
             "env": self._environment(config, code_dir, credentials),
         }
         blob = json.dumps(spec).encode()
@@ -358,6 +360,7 @@ class Workers:
             "request_id": request_id,
             "arn": config["FunctionArn"],
             "timeout": timeout,
+            "now": _moved_now(),
         }
         answer, printed, died = worker.exchange(message, timeout)
         if answer is not None and "error" not in answer:
@@ -376,6 +379,11 @@ class Workers:
                 f"RequestId: {request_id} Error: Task timed out after {timeout:.2f} seconds",
             )
         return {"body": error, "error": True, "log": printed + _report(error)}, answer is not None
+
+
+def _moved_now() -> float | None:
+    """The moved clock's time, for a worker to go by; None when time is real."""
+    return time.time() if clock.moves else None
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from localaws.overlay import stepfunctions_runs
 from localaws.overlay.stepfunctions_runs import (
     StoppedError,
     current_execution,
+    hold_up,
     pause,
     still_running,
 )
@@ -539,7 +540,7 @@ def _struck(request: Request) -> Iterator[None]:
     prefix = request.service.capitalize()
     for rule in state.faults.striking(request):
         if rule.kind == "delay":
-            pause(rule.delay_seconds)
+            hold_up(rule.delay_seconds)
         elif rule.kind == "throttle":
             raise sfn._ExecutionError(f"{prefix}.TooManyRequestsException", "Rate Exceeded.")
         elif rule.kind == "error_before":

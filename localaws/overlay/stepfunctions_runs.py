@@ -24,7 +24,6 @@ import json
 import logging
 import re
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,6 +32,8 @@ from typing import Any
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import eventbridge
 from ministack.services import stepfunctions as sfn
+
+from localaws.clock import Event, Thread, clock
 
 Execution = dict[str, Any]
 Context = dict[str, Any]
@@ -70,7 +71,7 @@ class Run:
 
     execution: Execution
     number: int
-    over: threading.Event = field(default_factory=threading.Event)
+    over: Event = field(default_factory=Event)
 
 
 _current: contextvars.ContextVar[Run | None] = contextvars.ContextVar("localaws_run", default=None)
@@ -111,9 +112,16 @@ def pause(seconds: float) -> None:
     """Sleep as a Wait state or a retrier does, until the execution ends."""
     run = _current.get()
     if run is None:
-        time.sleep(max(0.0, seconds))
+        clock.sleep(max(0.0, seconds))
         return
-    run.over.wait(max(0.0, min(seconds, threading.TIMEOUT_MAX)))
+    clock.wait(run.over, max(0.0, min(seconds, threading.TIMEOUT_MAX)))
+    still_running()
+
+
+def hold_up(seconds: float) -> None:
+    """Sleep in real time, until the execution ends: whoever is held up is busy."""
+    run = _current.get()
+    threading.Event.wait(Event() if run is None else run.over, seconds)
     still_running()
 
 
@@ -176,22 +184,19 @@ def _run(arn: str, number: int = 0) -> None:
     if execution is None:
         return
     if number == 0:
-        time.sleep(START_DELAY_SECONDS)
+        clock.sleep(START_DELAY_SECONDS)
     run = Run(execution, number)
     with _ending:
         if execution["status"] != "RUNNING" or execution.get("redriveCount", 0) != number:
             return
         _runs[arn] = run
     token = _current.set(run)
-    timer = None
     try:
         definition = _definition(execution)
         if "TimeoutSeconds" in definition:
             scope = contextvars.copy_context()
-            limit = float(definition["TimeoutSeconds"])
-            timer = threading.Timer(limit, scope.run, args=(_time_out, run))
-            timer.daemon = True
-            timer.start()
+            limit = min(float(definition["TimeoutSeconds"]), threading.TIMEOUT_MAX)
+            Thread(target=scope.run, args=(_time_out, run, limit), daemon=True).start()
         _walk(run, definition)
     except StoppedError:
         return
@@ -205,8 +210,7 @@ def _run(arn: str, number: int = 0) -> None:
         with _ending:
             if _runs.get(arn) is run:
                 del _runs[arn]
-        if timer is not None:
-            timer.cancel()
+        run.over.set()  # ends the wait for the time limit, too
 
 
 def _definition(execution: Execution) -> dict[str, Any]:
@@ -321,8 +325,9 @@ def _fail(run: Run, error: str, cause: str) -> None:
     _end(run, "FAILED", "ExecutionFailed", details, error=error, cause=cause, output=output)
 
 
-def _time_out(run: Run) -> None:
-    _end(run, "TIMED_OUT", "ExecutionTimedOut", {})
+def _time_out(run: Run, limit: float) -> None:
+    if not clock.wait(run.over, limit):
+        _end(run, "TIMED_OUT", "ExecutionTimedOut", {})
 
 
 def _waking(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
@@ -472,5 +477,5 @@ def _redrive(data: dict[str, Any]) -> Response:
         sfn._add_event(execution, "ExecutionRedriven", details)
     sfn._emit_execution_status_event(execution)
     scope = contextvars.copy_context()
-    threading.Thread(target=scope.run, args=(_run, arn, number), daemon=True).start()
+    Thread(target=scope.run, args=(_run, arn, number), daemon=True).start()
     return _json({"redriveDate": date})

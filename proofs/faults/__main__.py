@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +18,9 @@ from rich.table import Table
 
 import localaws
 from localaws.model import LastUsedModel
+from proofs.default_durations.embedded import embedded
+from proofs.default_durations.hands import Hands
+from proofs.default_durations.scenarios import fleet_run
 from proofs.faults.cases import FENCE_SECONDS, matrix, others
 from proofs.faults.journeys import JOURNEYS
 from proofs.faults.page import write
@@ -37,6 +41,8 @@ ENDS = {
 COLUMNS = ("kind", "cases", "struck", *ENDS.values(), "failed calls", "violations")
 TABLE_WIDTH = 132
 AT_ONCE = 48
+# Users of the fleet run with default durations that follows the whole matrix.
+FLEET = 20
 
 
 @contextmanager
@@ -151,6 +157,8 @@ def main(arguments: list[str]) -> int:
     ]
     if unstruck:
         console.print(f"the fault never struck in {len(unstruck)}: {'; '.join(unstruck[:20])}")
+    if given.sample is None and not given.only:
+        a_large_fleet(console)
     violated = sum(len(result.violations) for result in results) + len(leaks)
     console.print(f"faults: cases={len(results)} violations={violated}", highlight=False)
     if given.write_docs:
@@ -167,6 +175,16 @@ def main(arguments: list[str]) -> int:
             at_once=given.at_once,
         )
     return 1 if violated else 0
+
+
+def a_large_fleet(console: Console) -> None:
+    """A fleet run of many users with the template's default durations, on a clock that is moved."""
+    began = time.monotonic()
+    with embedded() as target, Hands(target) as hands:
+        fleet_run(hands, users=FLEET)
+        days = (hands.target.now() - datetime.now(UTC)).total_seconds() / 86_400
+    seconds = time.monotonic() - began
+    console.print(f"fleet run: {FLEET} users rotated in {days:.1f} days, {seconds:.0f} seconds")
 
 
 def in_matrix(case: Case) -> bool:

@@ -183,12 +183,7 @@ class Stack:
             return bool(found["status"] != "RUNNING")
 
         eventually(over, within_seconds=within_seconds, what=f"{arn} ends", every_seconds=0.25)
-        text = found.get("output") or found.get("cause") or "{}"
-        try:
-            result = json.loads(text)
-        except ValueError:
-            result = {"text": text}
-        return Ended(arn, found["status"], found.get("error"), result, self.states(arn))
+        return Ended(arn, found["status"], found.get("error"), result_of(found), self.states(arn))
 
     def retire(self, user: str, old: str, version: str, *, seconds: int = 0) -> Ended:
         """Run RetireKey to its end."""
@@ -309,6 +304,16 @@ class Stack:
         assert not finds, f"a secret access key leaked into {', '.join(sorted(set(finds)))}"
         shown = unmasked(self.aws, self.inbox)
         assert not shown, f"an access key id is not masked in {', '.join(sorted(set(shown)))}"
+
+
+def result_of(described: dict[str, Any]) -> dict[str, Any]:
+    """The result of the contract in what DescribeExecution answers; else its text."""
+    text = described.get("output") or described.get("cause") or "{}"
+    try:
+        result: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return {"text": text}
+    return result
 
 
 class Reports:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import boto3
@@ -156,3 +157,9 @@ def test_two_emulators_are_two_worlds(toy: Toy, name: str) -> None:
     with localaws.start(region="eu-central-1") as other:
         assert other.client("iam").list_users()["Users"] == []
         assert other.client("sts").meta.region_name == "eu-central-1"
+
+
+def test_its_clock_is_real_unless_asked_for(toy: Toy) -> None:
+    assert abs(toy.aws.control.now() - time.time()) < 5
+    with pytest.raises(LocalAwsError, match="not moved"):
+        toy.aws.control.join()

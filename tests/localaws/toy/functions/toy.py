@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -29,6 +30,8 @@ def act(event: dict[str, Any], context: Any) -> dict[str, Any]:
             time.sleep(event["seconds"])
         case "print":
             print(event["text"])  # noqa: T201
+        case "time":
+            return {"time": time.time(), "utcnow": datetime.now(UTC).timestamp()}
         case "imported":
             return {"imported": event["module"] in sys.modules}
         case "call":

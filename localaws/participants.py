@@ -1,0 +1,63 @@
+"""Who takes part in the moved time from outside: a test, or a consumer that it runs.
+
+Each is busy from its joining on, except while it sleeps. The control endpoints `clock/...` come
+here; `localaws.control.Joined` is the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+from localaws.clock import Sleeper, clock
+
+
+class Participants:
+    """Everybody outside who has joined, by number."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._sleepers: dict[int, Sleeper] = {}
+
+    async def answer(self, command: str, asked: dict[str, Any]) -> Any:
+        """Carry out a control command of the clock."""
+        match command:
+            case "now":
+                return clock.now()
+            case "join":
+                return self._join(passive=asked["passive"])
+            case "sleep":
+                await self._sleep(asked["number"], asked["seconds"])
+            case "leave":
+                self._leave(asked["number"])
+            case _:
+                raise ValueError(f"unknown command of the clock: {command!r}")
+        return None
+
+    def _join(self, *, passive: bool) -> int:
+        if not clock.moves:
+            raise ValueError("this clock is not moved: start the emulator with clock='moved'")
+        number = next(self._numbers)
+        self._sleepers[number] = Sleeper(passive=passive)
+        clock.work()
+        return number
+
+    async def _sleep(self, number: int, seconds: float) -> None:
+        sleeper = self._sleepers.get(number)
+        if sleeper is None:  # it has left meanwhile
+            return
+        loop, awake = asyncio.get_running_loop(), asyncio.Event()
+
+        def rouse() -> None:
+            loop.call_soon_threadsafe(awake.set)
+
+        sleeper.rouse = rouse
+        clock.fall_asleep(sleeper, seconds)
+        await awake.wait()
+
+    def _leave(self, number: int) -> None:
+        sleeper = self._sleepers.pop(number, None)
+        if sleeper is not None:
+            clock.wake(sleeper)
+            clock.rest()
