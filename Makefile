@@ -52,11 +52,11 @@ demo: setup ## Rotate keys on an embedded AWS: no account, no Docker
 	@$(PY) -m demo
 
 test: lint ## Run the linters and every test
-	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
+	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Everything but the adapters and the handlers decides: every branch of it is taken by a test.
 coverage: setup ## Branch coverage of the code that decides, which must be complete
-	@$(PY) -m pytest -q -n $(TEST_PROCESSES) --cov=keyturn --cov-branch --cov-report= tests/unit tests/integration
+	@$(PY) -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --cov=keyturn --cov-branch --cov-report= tests/unit tests/integration
 	@$(BIN)/coverage report --precision=2 --fail-under=100 --include='functions/keyturn/*' \
 	  --omit='functions/keyturn/aws/*,functions/keyturn/handlers/*'
 
