@@ -87,23 +87,23 @@ def batch_of(*stands: Stand) -> Batch:
 def test_a_batch_is_watched_until_all_have_ended() -> None:
     batch = batch_of(Stand.RUNNING, Stand.ENDED)
     said = answer(batch, settings(), now=NOW)
-    assert (said["verdict"], said["running"], batch.done) == ("WAIT", 1, False)
+    assert (said["next"], said["running"], batch.done) == ("WAIT", 1, False)
     batch.rotations[0] = batch.rotations[0].ended("ROTATED", "")
-    assert answer(batch, settings(), now=NOW)["verdict"] == "DONE"
+    assert answer(batch, settings(), now=NOW)["next"] == "DONE"
     assert batch.done
 
 
 def test_a_batch_is_left_when_the_longest_time_of_a_rotation_is_over() -> None:
     batch = batch_of(Stand.RUNNING)
-    assert answer(batch, settings(), now=NOW + DAY - timedelta(seconds=1))["verdict"] == "WAIT"
-    assert answer(batch, settings(), now=NOW + DAY)["verdict"] == "DONE"
+    assert answer(batch, settings(), now=NOW + DAY - timedelta(seconds=1))["next"] == "WAIT"
+    assert answer(batch, settings(), now=NOW + DAY)["next"] == "DONE"
 
 
 def test_a_batch_looks_at_growing_intervals_and_no_more_often_than_its_history_bears() -> None:
     batch = batch_of(Stand.RUNNING)
     batch.until = NOW + timedelta(seconds=settings().longest_rotation_seconds)
     now, waits = NOW, []
-    while (said := answer(batch, settings(), now=now))["verdict"] == "WAIT":
+    while (said := answer(batch, settings(), now=now))["next"] == "WAIT":
         waits.append(said["waitSeconds"])
         now += timedelta(seconds=said["waitSeconds"])
     assert 300 <= waits[0] < 1_000
