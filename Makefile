@@ -57,9 +57,7 @@ test: lint ## Run the linters and every test
 # Everything that decides: pure functions, so that every branch can be taken by a test.
 DECISIONS := announce claim decision organization outcomes polling policy request retirement \
              rotation snapshot verification world \
-             audit/columns audit/context audit/dates audit/emitting audit/errors audit/findings \
-             audit/model audit/need audit/report audit/rules audit/run audit/sources \
-             audit/tables audit/texts \
+             audit/* audit/page/* \
              fleet/choosing fleet/facts fleet/settings fleet/waiting triggers/deciding triggers/reading
 
 coverage: setup ## Branch coverage of the code that decides, which must be complete
