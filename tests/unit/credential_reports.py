@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from keyturn.audit.counts import Report
 from keyturn.audit.model import (
     AccountSource,
     Finding,
@@ -18,7 +19,6 @@ from keyturn.audit.model import (
     Thresholds,
     Unavailable,
 )
-from keyturn.audit.report import Report
 from keyturn.audit.run import audit
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)

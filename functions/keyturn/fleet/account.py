@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keyturn.audit.counts import AccountCounts
 from keyturn.audit.errors import ReportError
 from keyturn.audit.model import (
     AccountSource,
@@ -17,7 +18,6 @@ from keyturn.audit.model import (
     Unavailable,
 )
 from keyturn.audit.outputs import Files
-from keyturn.audit.report import AccountCounts
 from keyturn.audit.run import audit as judge
 from keyturn.aws import metrics as measures
 from keyturn.aws import reports, s3, secrets

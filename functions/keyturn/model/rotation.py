@@ -173,6 +173,11 @@ class Rotation(Carried):
         """Whether the exposed key was to be deactivated and has not been."""
         return self.old_exposed and self.deactivated_at is None
 
+    @property
+    def ending(self) -> str | None:
+        """How this rotation ended: the Fail error, else the outcome; None while it has not."""
+        return self.error or (self.outcome.value if self.outcome else None)
+
     def ends(self, outcome: Outcome, why: str, *, error: str | None = None) -> None:
         """Set how this rotation ends, the reason in words and the Fail error (None: green)."""
         self.outcome, self.why, self.error = outcome, why, error

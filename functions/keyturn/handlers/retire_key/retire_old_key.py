@@ -18,6 +18,9 @@ from keyturn.rotate.announce import worded
 from keyturn.rotate.decision import Ask, Decision, Step
 from keyturn.rotate.retirement import Judgement, judge
 
+# The state Retired? has the same number.
+MOST_TRIES = 1000
+
 # A superseded retirement leaves nothing to do for anybody.
 _DETAIL_TYPES = {"DELETED": "Old Key Deleted", "SUPERSEDED": "Rotation Skipped"}
 
@@ -37,18 +40,25 @@ def step(event: Event) -> Answer:
         name = snapshot.secret_name(settings, request.user_name)
         try:
             _claim(event, world, request, name)
-        except RequestRejected:  # somebody else was faster
-            return Answer("TRY_AGAIN", wait_seconds=settings.durations.poll_max_seconds)
-        # Again under the claim, where the answer is binding.
-        world = snapshot.look(request.user_name, settings, mark=event.mark)
-        judgement = judge(world, request)
+            # Again under the claim, where the answer is binding.
+            world = snapshot.look(request.user_name, settings, mark=event.mark)
+            judgement = judge(world, request)
+        except RequestRejected as faster:
+            judgement = Judgement("TRY_AGAIN", str(faster))
     if judgement.verdict == "DELETE":
         _delete(world, request, event.mark)
         judgement = Judgement("DELETED", f"deleted the old key {masked(request.old_access_key_id)}")
     elif world.holding and world.secret is not None:
         claim.release(world.secret, event.mark)
     if judgement.verdict == "TRY_AGAIN":
-        return Answer("TRY_AGAIN", wait_seconds=settings.durations.poll_max_seconds)
+        if event.data.get("tries", 0) < MOST_TRIES:
+            return Answer("TRY_AGAIN", wait_seconds=settings.durations.poll_max_seconds)
+        judgement = Judgement(
+            "KEPT",
+            f"the user was claimed by another execution each of the {MOST_TRIES:,} times that this "
+            "one looked, so the old key stays inactive and is not deleted. Start ROTATE for the "
+            "user: it takes over a dead claim and converges",
+        )
     return _answer(event, request, world, judgement)
 
 
@@ -90,7 +100,7 @@ def _answer(
     announcement = worded(
         detail_type, about, f"{about}: {verdict}\nWhy: {judgement.reason}\nExecution: {event.arn}"
     )
-    return Answer(judgement.verdict, result=result, announcement=announcement)
+    return Answer("END", ending=verdict, result=result, announcement=announcement)
 
 
 handler = state_function(step)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.aws import s3
 from keyturn.fleet.choosing import Clock, batches, choose
+from keyturn.fleet.digest import failed
 from keyturn.fleet.facts import FleetUser
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch, Stand
 from keyturn.handlers.frame import framed
-from keyturn.model.errors import AuditFailed
+from keyturn.model.errors import AuditFailed, AwsRefused, HandoverMissing
 from keyturn.model.request import FleetRequest, parse_fleet_request
 from keyturn.model.rotation import iso
 from keyturn.model.world import cools_down, moment
@@ -20,18 +21,28 @@ from keyturn.model.world import cools_down, moment
 
 def run(data: dict[str, Any]) -> dict[str, Any]:
     """Choose once: a second try of the same run answers what the first one chose."""
-    settings = FleetSettings.from_env()
     this = Run.load(data["run"])
-    request = parse_fleet_request(data["input"])
+    try:
+        numbers = _choose(this, parse_fleet_request(data["input"]))
+    except (AuditFailed, AwsRefused, HandoverMissing) as error:
+        return {"batches": []} | failed(
+            this, "could not choose whom to rotate", error, datetime.now(UTC)
+        )
+    return {"next": "ROTATE" if numbers else "SUM_UP", "ending": None, "batches": numbers}
+
+
+def _choose(this: Run, request: FleetRequest) -> list[int]:
+    """Return the numbers of the batches that are to be started."""
+    settings = FleetSettings.from_env()
     plan = s3.read_json(settings.report_bucket, this.plan_key)
     if plan is None:
         plan = _plan(this, request, settings)
         s3.write_json(settings.report_bucket, this.plan_key, plan)
-    numbers = []
-    if not request.dry_run:
-        numbers = _write_batches(this, plan, settings.report_bucket)
-        _remember(this, plan, settings.report_bucket)
-    return {"chosen": len(plan["chosen"]), "dryRun": request.dry_run, "batches": numbers}
+    if request.dry_run:
+        return []
+    numbers = _write_batches(this, plan, settings.report_bucket)
+    _remember(this, plan, settings.report_bucket)
+    return numbers
 
 
 def _plan(this: Run, request: FleetRequest, settings: FleetSettings) -> dict[str, Any]:

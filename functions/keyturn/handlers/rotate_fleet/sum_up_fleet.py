@@ -12,7 +12,7 @@ from keyturn.fleet.run import Run
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch
 from keyturn.handlers.frame import framed
-from keyturn.handlers.rotate_key.decide import failure_in_words
+from keyturn.handlers.rotate_key.close_rotation import failure_in_words
 
 
 def run(data: dict[str, Any]) -> dict[str, Any]:
@@ -38,8 +38,8 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         this.result_key,
         {**summary, "plan": plan, "rotations": [item.dump() for item in ended]},
     )
-    verdict = "FleetRunFailed" if told.failure else "ENDED"
-    return {"verdict": verdict, "result": summary, "announcement": digest(told)}
+    ending = "FleetRunFailed" if told.failure else "ENDED"
+    return {"next": "END", "ending": ending, "result": summary, "announcement": digest(told)}
 
 
 def _batch(bucket: str, this: Run, number: int) -> Batch | None:

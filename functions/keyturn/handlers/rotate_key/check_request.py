@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 from keyturn.aws import alarms, fence, iam
 from keyturn.handlers.frame import Answer, Event, state_function
@@ -14,10 +15,7 @@ from keyturn.model.world import World
 from keyturn.rotate import announce, snapshot
 from keyturn.rotate.decision import Ask, Decision, Step, decide
 from keyturn.rotate.policy import settle
-
-# How long an execution may wait for others to get out of the way before it gives up. The state
-# Look Again? has the same numbers.
-PATIENCE_SECONDS, PATIENCE_IN_FENCES = 600, 6
+from keyturn.rotate.refusal import patience_seconds
 
 # What may be put off until the settings are mended; a back-out and an emergency may not.
 _CAN_WAIT = ("ROTATE", "STANDARD")
@@ -121,7 +119,7 @@ def _begin(
 
 def _assert_patience(event: Event, world: World, policy: Policy, decision: Decision) -> None:
     waited = (world.now - event.started_at).total_seconds()
-    if waited > PATIENCE_SECONDS + PATIENCE_IN_FENCES * policy.fence_seconds:
+    if waited > patience_seconds(policy):
         raise RequestRejected(
             f"other executions kept taking the claim for {waited:.0f} seconds ({decision.reason}); "
             "look at what starts them, then start again"
@@ -163,13 +161,15 @@ def _rejected(event: Event, reason: str) -> Answer:
             f"or deactivate the key by hand.\nExecution: {event.arn}",
         )
     return Answer(
-        "RECOVERY_REJECTED" if announcement else "REJECT",
+        "REJECTED",
+        ending="RequestRejected",
         announcement=announcement,
         result=make_result(
             outcome=Outcome.REJECTED,
             user_name=name,
             reason=reason,
             startedAt=event.started_at,
+            endedAt=datetime.now(UTC),
         ),
     )
 

@@ -83,4 +83,4 @@ def _deactivate(rotation: Rotation, state: SecretState, key: Key | None) -> None
     iam.set_active(rotation.user_name, key.id, active=False)
 
 
-handler = state_function(step)
+handler = state_function(step, answers_blocked=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from keyturn.aws import iam, secrets
 from keyturn.handlers.frame import Answer, Event, state_function
-from keyturn.handlers.rotate_key.decide import close, decided, failure_in_words, record
+from keyturn.handlers.rotate_key.close_rotation import close, decided, failure_in_words, record
+from keyturn.model.errors import RequestRejected
 from keyturn.model.identifiers import key_of_version, mark_of_version, masked
 from keyturn.model.rotation import Outcome, Rotation
 from keyturn.model.world import Label, World
@@ -21,7 +22,7 @@ def step(event: Event) -> Answer:
         return _published(event, rotation)
     why = failure_in_words(event.failure) or rotation.why
     if not world.holding and _looks_again(rotation, world, event.mark):
-        return Answer("LOOK_AGAIN", rotation)
+        raise RequestRejected(why)
     if world.holding and world.secret is not None:
         why = _clean_up(rotation, world, why)
     by_hand = rotation.back_out_requested and not rotation.recovery_of

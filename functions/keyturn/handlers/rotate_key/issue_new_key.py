@@ -142,4 +142,4 @@ def _store(name: str, version: str, value: SecretStr) -> None:
         raise problem or AwsThrottled("secretsmanager:PutSecretValue: the version is not there")
 
 
-handler = state_function(step)
+handler = state_function(step, answers_blocked=True)

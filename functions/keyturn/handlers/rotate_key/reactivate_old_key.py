@@ -72,4 +72,4 @@ def _next(rotation: Rotation) -> str:
     return "RESTORE"
 
 
-handler = state_function(step)
+handler = state_function(step, answers_blocked=True)

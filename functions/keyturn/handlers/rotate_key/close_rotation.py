@@ -1,4 +1,4 @@
-"""Decide: records the outcome and takes the claim off. The decision is that last step."""
+"""Close Rotation: records the outcome and takes the claim off. That last step is the decision."""
 
 from __future__ import annotations
 
@@ -65,13 +65,7 @@ def _keep_own_intent(state: SecretState, mark: str) -> None:
 
 def close(event: Event, rotation: Rotation) -> Answer:
     """Return the answer that ends an execution: result, announcement, and how it ended."""
-    ended_at = datetime.now(UTC)
-    return Answer(
-        rotation.error or (rotation.outcome.value if rotation.outcome else "UNKNOWN"),
-        rotation,
-        result=rotation.result(ended_at),
-        announcement=announce(rotation, event.arn),
-    )
+    return Answer("CLOSED", rotation, announcement=announce(rotation, event.arn))
 
 
 def failure_in_words(failure: dict[str, Any] | None) -> str:

@@ -14,6 +14,7 @@ from keyturn.audit.model import Rule, Severity
 class Source(NamedTuple):
     """Where a rule comes from: the ids that its findings carry, and its name in words."""
 
+    severity: Severity
     title: str
     compliance: tuple[str, ...]
 
@@ -27,6 +28,7 @@ def _cis(**numbers: str) -> tuple[str, ...]:
 
 SOURCES: dict[Rule, Source] = {
     Rule.KEY_NOT_ROTATED: Source(
+        Severity.MEDIUM,
         "An active access key is older than MaxKeyAgeDays",
         (
             *_cis(v1_4="1.14", v3_0="1.14", v4_0_1="1.14", v5_0="1.13", v6_0="2.13", v7_0="2.12"),
@@ -36,10 +38,12 @@ SOURCES: dict[Rule, Source] = {
         ),
     ),
     Rule.TWO_ACTIVE_KEYS: Source(
+        Severity.MEDIUM,
         "Both access keys of a user are active",
         _cis(v1_4="1.13", v3_0="1.13", v4_0_1="1.13", v5_0="1.12", v6_0="2.12"),
     ),
     Rule.UNUSED_CREDENTIAL: Source(
+        Severity.MEDIUM,
         "A password or an active access key has not been used for UnusedAfterDays",
         (
             *_cis(v1_4="1.12", v3_0="1.12", v4_0_1="1.12", v5_0="1.11", v6_0="2.11", v7_0="2.11"),
@@ -50,10 +54,12 @@ SOURCES: dict[Rule, Source] = {
         ),
     ),
     Rule.UNUSED_USER: Source(
+        Severity.MEDIUM,
         "A user has used neither password nor any active access key for 90 days",
         ("Netskope study 2021",),
     ),
     Rule.KEY_AT_USER_CREATION: Source(
+        Severity.LOW,
         "A console user got an access key within 10 seconds of being created",
         (
             *_cis(v1_4="1.11", v3_0="1.11", v4_0_1="1.11", v5_0="1.10", v6_0="2.10"),
@@ -61,6 +67,7 @@ SOURCES: dict[Rule, Source] = {
         ),
     ),
     Rule.PASSWORD_WITHOUT_MFA: Source(
+        Severity.HIGH,
         "A user can sign in to the console without MFA",
         (
             *_cis(v1_4="1.10", v3_0="1.10", v4_0_1="1.10", v5_0="1.9", v6_0="2.9", v7_0="2.10"),
@@ -69,10 +76,12 @@ SOURCES: dict[Rule, Source] = {
         ),
     ),
     Rule.OLD_PASSWORD: Source(
+        Severity.LOW,
         "A console password was changed more than 90 days ago",
         ("AWS Well-Architected SEC02-BP05",),
     ),
     Rule.ROOT_ACCESS_KEY: Source(
+        Severity.CRITICAL,
         "The root user has an active access key",
         (
             *_cis(v1_4="1.4", v3_0="1.4", v4_0_1="1.4", v5_0="1.3", v6_0="2.3", v7_0="2.4"),
@@ -81,10 +90,12 @@ SOURCES: dict[Rule, Source] = {
         ),
     ),
     Rule.ROOT_PASSWORD_ROTATION: Source(
+        Severity.MEDIUM,
         "The age of the root user's password",
         ("Conformity-style root password rotation",),
     ),
     Rule.PASSWORD_POLICY: Source(
+        Severity.MEDIUM,
         "The password policy asks for a change in 90 days, 14 characters and no reuse",
         (
             *_cis(v1_4="1.8", v3_0="1.8", v4_0_1="1.8", v5_0="1.7", v6_0="2.7", v7_0="2.8"),
@@ -97,18 +108,7 @@ SOURCES: dict[Rule, Source] = {
     ),
 }
 
-SEVERITIES: dict[Rule, Severity] = {
-    Rule.KEY_NOT_ROTATED: Severity.MEDIUM,
-    Rule.TWO_ACTIVE_KEYS: Severity.MEDIUM,
-    Rule.UNUSED_CREDENTIAL: Severity.MEDIUM,
-    Rule.UNUSED_USER: Severity.MEDIUM,
-    Rule.KEY_AT_USER_CREATION: Severity.LOW,
-    Rule.PASSWORD_WITHOUT_MFA: Severity.HIGH,
-    Rule.OLD_PASSWORD: Severity.LOW,
-    Rule.ROOT_ACCESS_KEY: Severity.CRITICAL,
-    Rule.ROOT_PASSWORD_ROTATION: Severity.MEDIUM,
-    Rule.PASSWORD_POLICY: Severity.MEDIUM,
-}
+SEVERITIES = {rule: source.severity for rule, source in SOURCES.items()}
 """As a rule; `EXCEPTIONS` has the others, and an UNKNOWN finding has the rule's own."""
 
 EXCEPTIONS: dict[Rule, tuple[Severity, str]] = {
@@ -118,13 +118,5 @@ EXCEPTIONS: dict[Rule, tuple[Severity, str]] = {
     Rule.ROOT_PASSWORD_ROTATION: (Severity.HIGH, "when the root user has no MFA"),
 }
 
-USER_RULES = (
-    Rule.KEY_NOT_ROTATED,
-    Rule.TWO_ACTIVE_KEYS,
-    Rule.UNUSED_CREDENTIAL,
-    Rule.UNUSED_USER,
-    Rule.KEY_AT_USER_CREATION,
-    Rule.PASSWORD_WITHOUT_MFA,
-    Rule.OLD_PASSWORD,
-)
-ROOT_RULES = (Rule.ROOT_ACCESS_KEY, Rule.ROOT_PASSWORD_ROTATION)
+USER_RULES = tuple(Rule)[: tuple(Rule).index(Rule.ROOT_ACCESS_KEY)]
+"""The others are about the root user and the account."""

@@ -9,11 +9,21 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.audit.model import Rule, Severity, Status, Thresholds
-from keyturn.audit.sources import SOURCES
-from keyturn.audit.tables import Tables
+from keyturn.audit.standards import SOURCES
+from keyturn.audit.study import Tables
 
 FORMAT = "keyturn.audit/1"
 FindingKind = tuple[Rule, Status, Severity]
+COUNTED = (
+    "rows",
+    "users",
+    "unreadable_rows",
+    "keys",
+    "active_keys",
+    "managed_users",
+    "rotations_in_flight",
+    "managed_keys_over_age",
+)
 
 
 @dataclass(frozen=True)
@@ -68,27 +78,13 @@ class AccountCounts:
             "accountId": self.account_id,
             "source": self.source,
             "at": self.at.isoformat(),
-            "rows": self.rows,
-            "users": self.users,
-            "unreadableRows": self.unreadable_rows,
-            "keys": self.keys,
-            "activeKeys": self.active_keys,
-            "managedUsers": self.managed_users,
-            "rotationsInFlight": self.rotations_in_flight,
-            "managedKeysOverAge": self.managed_keys_over_age,
+            **{camel(name): getattr(self, name) for name in COUNTED},
             "oldestManagedKeyAgeDays": self.oldest_managed_key_age_days,
             "oldestKeyAgeDays": self.oldest_key_age_days,
             "findings": _found(self.findings),
-            "root": {
-                "passwordLastUsed": self.root.password_last_used,
-                "mfa": self.root.mfa,
-                "activeKeys": self.root.active_keys,
-            },
+            "root": {camel(name): value for name, value in vars(self.root).items()},
             "unavailable": [{"source": name, "why": why} for name, why in self.unavailable],
-            "notJudged": [
-                {"rule": rule.rule.value, "source": rule.source, "why": rule.why}
-                for rule in self.not_judged
-            ],
+            "notJudged": [vars(rule) for rule in self.not_judged],
             "problems": list(self.problems),
         }
 
@@ -116,29 +112,18 @@ class Report:
         """How many findings there are, UNKNOWN ones included."""
         return sum(self.findings.values())
 
-    @property
-    def keys_total(self) -> int:
-        """How many access keys the users have, active or not."""
-        return sum(account.keys for account in self.accounts)
+    def total(self, name: str) -> int:
+        """Return a count (such as `users`, see `AccountCounts`) of all accounts together."""
+        return sum(getattr(account, name) for account in self.accounts)
 
     def summary(self) -> dict[str, Any]:
         """Return the JSON form, which docs/audit.md describes."""
         return {
             "format": FORMAT,
-            "thresholds": {
-                "maxKeyAgeDays": self.thresholds.max_key_age_days,
-                "unusedAfterDays": self.thresholds.unused_after_days,
-            },
+            "thresholds": {camel(name): days for name, days in vars(self.thresholds).items()},
             "totals": {
                 "accounts": len(self.accounts),
-                "rows": sum(account.rows for account in self.accounts),
-                "users": sum(account.users for account in self.accounts),
-                "unreadableRows": sum(account.unreadable_rows for account in self.accounts),
-                "keys": self.keys_total,
-                "activeKeys": sum(account.active_keys for account in self.accounts),
-                "managedUsers": sum(account.managed_users for account in self.accounts),
-                "rotationsInFlight": sum(a.rotations_in_flight for a in self.accounts),
-                "managedKeysOverAge": sum(a.managed_keys_over_age for a in self.accounts),
+                **{camel(name): self.total(name) for name in COUNTED},
                 "findings": _found(self.findings),
             },
             "tables": self.tables.dump(),
@@ -151,20 +136,45 @@ class Report:
         }
 
 
+def camel(name: str) -> str:
+    """Return a field's name in JSON.
+
+    >>> camel("oldest_key_age_days")
+    'oldestKeyAgeDays'
+    """
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def by_severity(findings: Mapping[FindingKind, int]) -> dict[Severity, int]:
+    """Return how many findings there are of each severity, without the UNKNOWN ones."""
+    return {
+        severity: sum(
+            count
+            for (_, status, of), count in findings.items()
+            if (status, of) == (Status.FINDING, severity)
+        )
+        for severity in Severity
+    }
+
+
+def by_rule(findings: Mapping[FindingKind, int]) -> dict[Rule, int]:
+    """Return how many there are of each rule that has any, with the UNKNOWN ones."""
+    counted: Counter[Rule] = Counter()
+    for (rule, _, _), count in findings.items():
+        counted[rule] += count
+    return {rule: counted[rule] for rule in Rule if counted[rule]}
+
+
+def unknown(findings: Mapping[FindingKind, int]) -> int:
+    """Return how many could not be judged."""
+    return sum(count for (_, status, _), count in findings.items() if status is Status.UNKNOWN)
+
+
 def _found(findings: Mapping[FindingKind, int]) -> dict[str, Any]:
-    """Return counts of findings: those of a severity are without the UNKNOWN ones."""
-    by_rule: Counter[str] = Counter()
-    by_severity: Counter[str] = Counter()
-    unknown = 0
-    for (rule, status, severity), count in findings.items():
-        by_rule[rule.value] += count
-        if status is Status.FINDING:
-            by_severity[severity.value] += count
-        else:
-            unknown += count
     return {
         "total": sum(findings.values()),
-        "unknown": unknown,
-        "byRule": {rule.value: by_rule[rule.value] for rule in Rule if by_rule[rule.value]},
-        "bySeverity": {severity.value: by_severity[severity.value] for severity in Severity},
+        "unknown": unknown(findings),
+        "byRule": by_rule(findings),
+        "bySeverity": by_severity(findings),
     }
