@@ -56,7 +56,7 @@ def matrix(points: Iterable[Point]) -> Iterator[Case]:
     """
     seen: set[tuple[str, str, int]] = set()
     for point in points:
-        place = (point.function, point.action, point.nth)
+        place = (point.place, point.action, point.nth)
         again = place in seen
         if again and (point.reads or point.action == "lambda:InvokeFunction"):
             continue
@@ -75,7 +75,7 @@ def _struck(point: Point, fault: str) -> Case:
         fault,
         JOURNEYS[point.journey],
         disturb=arm,
-        orphaned=point.function.endswith("StartBackOut"),
+        orphaned=point.place.endswith("StartBackOut"),
     )
 
 
@@ -97,15 +97,11 @@ def stops(stack: Stack) -> Iterator[Case]:
     for state, given in definition["States"].items():
         if given["Type"] not in ("Task", "Wait") or state in _NOT_ON_A_JOURNEY:
             continue
-        function = _function_of(given)
         yield Case(
             f"stopped in {state}",
             "stopped",
             _journey_through(state),
-            # The same function has deactivated the old key before.
-            disturb=_holding(function, nth=2 if state == "Deactivate New Key" else 1)
-            if function
-            else lambda _: None,
+            disturb=_holding(state) if given["Type"] == "Task" else _nothing,
             meanwhile=_stopping_in(state),
         )
 
@@ -144,13 +140,7 @@ def _journey_through(state: str) -> Journey:
     return PLAIN
 
 
-def _function_of(state: dict[str, object]) -> str:
-    arguments = state.get("Arguments")
-    name = arguments.get("FunctionName", "") if isinstance(arguments, dict) else ""
-    return str(name).rsplit(":", 1)[-1]
-
-
-def _holding(function: str, nth: int = 1) -> Step:
+def _holding(state: str) -> Step:
     def hold(on: Traveller) -> None:
         on.stack.aws.control.inject(
             FaultRule(
@@ -158,8 +148,7 @@ def _holding(function: str, nth: int = 1) -> Step:
                 kind="delay",
                 delay_seconds=HELD_SECONDS,
                 user=on.user.name,
-                function=function,
-                nth=nth,
+                state=state,
             )
         )
 
@@ -183,26 +172,22 @@ def stops_off_the_way() -> Iterator[Case]:
         ("Start Retirement", "states:StartExecution"),
     ):
         yield _stopped(state, RETIRING, _delaying(action))
-    for state, function in (
-        ("Stop Claimant", "StopClaimant"),
-        ("Wait Out The Claimant", ""),
-        ("Take Over", "TakeOver"),
-    ):
-        yield _stopped(state, BY_HAND, _holding(function) if function else _nothing)
+    for state in ("Stop Claimant", "Wait Out The Claimant", "Take Over"):
+        yield _stopped(state, BY_HAND, _nothing if state.startswith("Wait") else _holding(state))
     yield _stopped(
-        "Discard New Key", PLAIN, _failing("PublishNewKey", refused), _holding("DiscardNewKey")
+        "Discard New Key", PLAIN, _failing("Publish New Key", refused), _holding("Discard New Key")
     )
-    yield _stopped("Wait Before Discarding", PLAIN, _failing("PublishNewKey"))
-    yield _stopped("Wait Out Own Calls", PLAIN, _failing("CheckCutover"))
-    yield _stopped("Wait To Close Again", PLAIN, _failing("Decide"))
+    yield _stopped("Wait Before Discarding", PLAIN, _failing("Publish New Key"))
+    yield _stopped("Wait Out Own Calls", PLAIN, _failing("Check Watch"))
+    yield _stopped("Wait To Close Again", PLAIN, _failing("Close Rotation"))
     hurt = Journey("back-out", "BACKED_OUT", _start, prepare=HURT.prepare, hurt=True)
-    yield _stopped("Wait To Retry Back-Out", hurt, _failing("ReactivateOldKey"))
-    yield _stopped("Wait To Take Over Again", BY_HAND, _failing("TakeOver"))
+    yield _stopped("Wait To Retry Back-Out", hurt, _failing("Reactivate Old Key"))
+    yield _stopped("Wait To Take Over Again", BY_HAND, _failing("Take Over"))
     # Before the claim the EMERGENCY would look again.
-    without_new_key = _failing("IssueNewKey", refused, action="iam:CreateAccessKey")
+    without_new_key = _failing("Issue New Key", refused, action="iam:CreateAccessKey")
     for state, disturbance in (
-        ("Deactivate Exposed Key", _holding("DeactivateKey")),
-        ("Wait To Deactivate Again", _failing("DeactivateKey")),
+        ("Deactivate Exposed Key", _holding("Deactivate Exposed Key")),
+        ("Wait To Deactivate Again", _failing("Deactivate Exposed Key")),
     ):
         emergency = Journey("emergency", "ROTATED", _start_emergency, emergency=True)
         yield _stopped(state, emergency, without_new_key, disturbance)
@@ -228,9 +213,9 @@ def _nothing(_: Traveller) -> None:
 
 
 def _failing(
-    function: str, fault: str = "error before", *, action: str = "secretsmanager:DescribeSecret"
+    state: str, fault: str = "error before", *, action: str = "secretsmanager:DescribeSecret"
 ) -> Step:
-    """Every such call of a function fails until cleared."""
+    """Every such call of a state fails until cleared."""
 
     def fail(on: Traveller) -> None:
         on.stack.aws.control.inject(
@@ -238,7 +223,7 @@ def _failing(
                 FAULTS[fault],
                 action=action,
                 user=on.user.name,
-                function=function,
+                state=state,
                 count=1_000,
             )
         )
@@ -349,10 +334,10 @@ class Moment:
     name: str
     state: str
     timing: tuple[tuple[str, int], ...] = ()
-    held: str = ""
+    held: bool = False
 
 
-BEFORE = Moment("before the publishing", "Prove New Key", held="ProveNewKey")
+BEFORE = Moment("before the publishing", "Prove New Key", held=True)
 WAITING = Moment("while waiting for the consumers", "Wait For Consumers")
 WATCHED = Moment("while watching", "Watch Consumers")
 MOMENTS = (BEFORE, WAITING, WATCHED)
@@ -510,7 +495,7 @@ def _second_key(on: Traveller) -> None:
 def _hold_at(moment: Moment) -> Step:
     if not moment.held:
         return lambda _: None
-    return _holding(moment.held)
+    return _holding(moment.state)
 
 
 def _acting(moment: Moment, act: Act) -> Step:
@@ -526,18 +511,18 @@ def _acting(moment: Moment, act: Act) -> Step:
 
 def deaths_of_recoveries() -> Iterator[Case]:
     """The automatic back-out dies too: the next generation goes on."""
-    for state, function in (
-        ("Take Over", "TakeOver"),
-        ("Reactivate Old Key", "ReactivateOldKey"),
-        ("Restore Old Version", "RestoreOldVersion"),
-        ("Wait For Return", ""),
-        ("Close Rotation", "Decide"),
+    for state in (
+        "Take Over",
+        "Reactivate Old Key",
+        "Restore Old Version",
+        "Wait For Return",
+        "Close Rotation",
     ):
         yield Case(
             f"the automatic back-out is stopped in {state}",
             "stopped",
             JOURNEYS["recovery"],
-            disturb=_holding(function) if function else lambda _: None,
+            disturb=_nothing if state.startswith("Wait") else _holding(state),
             meanwhile=_stopping_the_recovery_in(state),
         )
 

@@ -106,7 +106,7 @@ def stop(m: Move) -> Iterator[Next]:
 
 
 def loses(m: Move, text: str, reason: str = "", world: World | None = None) -> Next:
-    """The Choice Look Again?: what cannot wait decides anew, a ROTATE or a RetireKey is rejected.
+    """rotate.refusal: what cannot wait decides anew, a ROTATE or a RetireKey is rejected.
 
     Its bound of ten minutes is left out: an execution may give up at any time by dying.
     """

@@ -29,7 +29,7 @@ _WAY_BACK_ENDS = (BACKED_OUT, ISSUED, FAILED)
 
 @step("Close Rotation: look")
 def decide_look(m: Move) -> Iterator[Next]:
-    """handlers/decide: a claim that is gone after our own decision is a success."""
+    """handlers/close_rotation: a claim that is gone after our own decision is a success."""
     if m.holding or not m.rules.own_claim:
         yield _plan(m, m.w, m.t.out)
     elif m.w.last == m.e:
@@ -46,7 +46,7 @@ def _plan(m: Move, world: World, out: str) -> Next:
 @step("Close Rotation: clear the labels")
 @step("Discard New Key: clear the labels")
 def clear_labels(m: Move) -> Iterator[Next]:
-    """handlers/decide.record: BACKOUT where the way back ends here, and our AWSPENDING."""
+    """handlers/close_rotation.record: BACKOUT where the way back ends here, and our AWSPENDING."""
     backout, pending, record = m.t.seen
     at = f"{m.t.state}: record"
     ends = m.t.out in _WAY_BACK_ENDS or (m.t.out == BOTH_ACTIVE and not m.rules.backout_stays)
@@ -63,7 +63,7 @@ def clear_labels(m: Move) -> Iterator[Next]:
 @step("Close Rotation: record")
 @step("Discard New Key: record")
 def record_outcome(m: Move) -> Iterator[Next]:
-    """handlers/decide.record: the tags."""
+    """handlers/close_rotation.record: the tags."""
     world = m.w._replace(last=m.e)
     if m.rules.intent_is_the_claimants:
         world = world._replace(intent=m.e)

@@ -109,7 +109,7 @@ def test_a_row_in_flight_tells_what_it_waits_for() -> None:
     run = Run(
         "arn",
         path=(Visit("Wait For Consumers", "Wait", NOW, NOW),),
-        verdict="WAIT",
+        next="WAIT",
         answered_by="Check Pickup",
         why="no consumer has used the new key yet",
     )

@@ -206,11 +206,11 @@ def test_whatever_is_started_is_a_request_that_check_request_answers(
             checked += 1
             assert_only_looked(account)
             assert_sendable(answer)
-            if answer["verdict"] == "RECOVERY_REJECTED":
+            if answer["next"] == "REJECTED":
                 assert_rejection(answer)
                 assert answer["announcement"], "nobody waits for a recovery: somebody must be told"
             else:
-                assert answer["verdict"] == "SKIP", answer["verdict"]
+                assert answer["next"] == "SKIP", answer["next"]
                 assert LEGAL_NAME.fullmatch(answer["rotation"]["userName"])
 
     check()

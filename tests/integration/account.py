@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import pkgutil
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
@@ -24,6 +25,8 @@ from keyturn.model.world import World
 from keyturn.rotate import snapshot
 from tests.integration.aws_like import ACCOUNT, REGION, Wire
 from tools import template
+from tools.asl.__main__ import FOLDER
+from tools.asl.definition import Definition
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -100,11 +103,15 @@ class Execution:
         return {"context": context, "rotation": self.rotation} | fields
 
     def call(self, handler: str, **fields: Any) -> dict[str, Any]:
-        """Call a handler; what it answers goes through JSON, and its rotation is carried on."""
+        """Call a handler, or the one of a state such as "prove_new_key", as that state does.
+
+        What it answers goes through JSON, and its rotation is carried on.
+        """
+        name, of_the_state = states_functions().get(handler, (handler, {}))
         module = next(
-            module for module in handler_modules() if module.__name__.endswith(f".{handler}")
+            module for module in handler_modules() if module.__name__.endswith(f".{name}")
         )
-        payload = json.loads(json.dumps(self.payload(**fields)))
+        payload = json.loads(json.dumps(self.payload(**of_the_state | fields)))
         answer: dict[str, Any] = json.loads(json.dumps(module.handler(payload, CONTEXT)))
         self.rotation = answer["rotation"] or self.rotation
         return answer
@@ -115,6 +122,30 @@ class Execution:
         for handler in handlers:
             answer = self.call(handler)
         return answer
+
+
+@functools.cache
+def states_functions() -> dict[str, tuple[str, dict[str, str]]]:
+    """The handler of each state of RotateKey, and what the state alone says to it."""
+    found = {}
+    for name, state in Definition.load(FOLDER / "rotate_key.asl.json").root.states.items():
+        arguments = state.get("Arguments", {})
+        if "FunctionName" in arguments:
+            token = arguments["FunctionName"].removeprefix("${").removesuffix("FunctionArn}")
+            handler = re.sub(r"(?<!^)(?=[A-Z])", "_", token).lower()
+            said = {
+                field: value
+                for field, value in arguments["Payload"].items()
+                if isinstance(value, str) and not value.startswith("{%")
+            }
+            found[name.lower().replace(" ", "_")] = (handler, said)
+    return found
+
+
+def assert_refused(answer: dict[str, Any], following: str, words: str = "") -> None:
+    """Check that a state goes another way, and that its answer says why."""
+    assert answer["next"] == following
+    assert re.search(words, answer["rotation"]["why"])
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from moto import mock_aws
+from moto.core.models import MockAWS
 
 from keyturn.aws import calls, log, probe
 from tests.integration.account import ENVIRONMENT, Account
@@ -64,13 +65,20 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return text
 
 
+@pytest.fixture(scope="module")
+def moto() -> Iterator[MockAWS]:
+    """moto in front of botocore; each test forgets what the one before it had made."""
+    with mock_aws() as patched:
+        yield patched
+
+
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def wire(moto: MockAWS, monkeypatch: pytest.MonkeyPatch) -> Wire:
     """Every call of this test, and faults for the next ones."""
+    moto.reset()
     wire = Wire()
-    with mock_aws():
-        wire.install(monkeypatch)
-        yield wire
+    wire.install(monkeypatch)
+    return wire
 
 
 @pytest.fixture

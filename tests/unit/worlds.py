@@ -93,6 +93,7 @@ def intent(
     mode: str = "STANDARD",
     took_over: bool = False,
     minutes_ago: float = 60,
+    exposed: str | None = None,
 ) -> Intent:
     """Return an intent that was written `minutes_ago`."""
     return Intent(
@@ -104,6 +105,7 @@ def intent(
         keys_before=before,
         old_key_id=old,
         created_at=NOW - timedelta(minutes=minutes_ago),
+        exposed_key_id=exposed,
         took_over=took_over,
     )
 

@@ -180,6 +180,47 @@ def digest(told: Told) -> Announcement:
     )
 
 
+def rejected(run: FleetRun, error: Exception, now: datetime) -> dict[str, Any]:
+    """Return the answer of a run whose request is wrong: nothing was looked at."""
+    told = f"The fleet run was rejected, nothing was started: {type(error).__name__}: {error}"
+    return {
+        "next": "END",
+        "ending": "FleetRequestRejected",
+        "result": _nothing_started(run, "REJECTED", str(error), now),
+        "announcement": _announcement(run, "the request was rejected", told),
+    }
+
+
+def failed(run: FleetRun, what: str, error: Exception, now: datetime) -> dict[str, Any]:
+    """Return the answer of a run that knows too little of the account to start anything in it."""
+    reason = f"{what}, nothing was started: {type(error).__name__}: {error}"
+    return {
+        "next": "END",
+        "ending": "FleetRunFailed",
+        "result": _nothing_started(run, "FAILED", reason, now),
+        "announcement": _announcement(
+            run, "it failed, nothing was started", f"The fleet run {reason}"
+        ),
+    }
+
+
+def _nothing_started(run: FleetRun, outcome: str, reason: str, now: datetime) -> dict[str, Any]:
+    return {
+        "outcome": outcome,
+        "reason": reason,
+        "startedAt": iso(run.started_at),
+        "endedAt": iso(now),
+    }
+
+
+def _announcement(run: FleetRun, about: str, told: str) -> Announcement:
+    return Announcement(
+        detailType=DETAIL_TYPE,
+        subject=f"{DETAIL_TYPE}: {about}",
+        message=masked_in(f"{told}. Execution: {run.arn}"),
+    )
+
+
 def _headline(told: Told) -> str:
     chosen = len(told.plan["chosen"])
     if told.dry_run:

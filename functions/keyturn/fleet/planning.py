@@ -17,19 +17,24 @@ from keyturn.model.request import FleetRequest
 from keyturn.model.world import cools_down
 
 
-def plan(this: FleetRun, request: FleetRequest, settings: FleetSettings) -> dict[str, Any]:
-    """Return the run's plan; a second try of the same run returns what the first one chose."""
-    found: dict[str, Any] | None = s3.read_json(settings.report_bucket, this.plan_key)
-    if found is None:
-        found = _plan(this, request, settings)
-        s3.write_json(settings.report_bucket, this.plan_key, found)
-    return found
+def plan(this: FleetRun, request: FleetRequest, settings: FleetSettings) -> list[int]:
+    """Leave the run's plan and its batches in the bucket; return the numbers of the batches.
 
+    A second try of the same run keeps to what the first one chose.
 
-def hand_out(this: FleetRun, plan: dict[str, Any], bucket: str) -> list[int]:
-    """Leave the batches in the bucket, note the attempts, and return the batches' numbers."""
-    numbers = _write_batches(this, plan, bucket)
-    _remember(this, plan, bucket)
+    Raises:
+        AuditFailed: which users are managed is not known.
+        HandoverMissing: the audit left nothing.
+    """
+    bucket = settings.report_bucket
+    made = s3.read_json(bucket, this.plan_key)
+    if made is None:
+        made = _plan(this, request, settings)
+        s3.write_json(bucket, this.plan_key, made)
+    if request.dry_run:
+        return []
+    numbers = _write_batches(this, made, bucket)
+    _remember(this, made, bucket)
     return numbers
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,11 +18,22 @@ from pydantic import ValidationError
 from keyturn.aws import fence
 from keyturn.aws.log import logger
 from keyturn.model.environment import Environment
-from keyturn.model.errors import KeyturnError, RequestRejected, UnexpectedFailure
+from keyturn.model.errors import (
+    AwsRefused,
+    ClaimLost,
+    CutoverPostponed,
+    ExecutionRedriven,
+    KeyNotProven,
+    KeyturnError,
+    RequestRejected,
+    UnexpectedFailure,
+    WorldContradictory,
+)
 from keyturn.model.execution import Execution
 from keyturn.model.identifiers import masked_in
 from keyturn.model.moments import parsed
-from keyturn.model.rotation import Rotation
+from keyturn.model.rotation import Phase, Rotation
+from keyturn.rotate import refusal
 from keyturn.rotate.announce import Announcement
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -74,60 +85,116 @@ class Event:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function answers: the rotation carried on, and a verdict for the next Choice."""
+    """What a function answers.
 
-    verdict: str
+    `next` is what the next Choice matches on. `ending` is what How Did It End? matches on: an
+    outcome, or the name of a Fail state's error; by default what the rotation ended with, if it
+    did. The rotation is carried on.
+    """
+
+    next: str
     rotation: Rotation | None = None
     wait_seconds: int = 0
+    ending: str | None = None
     result: dict[str, Any] | None = None
     announcement: Announcement | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
         """Return the JSON form."""
-        result = self.result
-        if result is None and self.rotation is not None:
-            result = self.rotation.result()
+        ending, result, rotation = self.ending, self.result, self.rotation
+        if rotation is not None:
+            ending = ending or rotation.ending
+            ended_at = datetime.now(UTC) if ending else None
+            result = rotation.result(ended_at) if result is None else result
         return {
-            "verdict": self.verdict,
-            "rotation": self.rotation.dump() if self.rotation else None,
+            "next": self.next,
+            "ending": ending,
+            "rotation": rotation.dump() if rotation else None,
             "waitSeconds": self.wait_seconds,
             "result": result,
             "announcement": self.announcement,
-            **self.extra,
         }
 
 
 def state_function(
-    step: Callable[[Event], Answer], *, answers_redriven: bool = False
+    step: Callable[[Event], Answer],
+    *,
+    answers_redriven: bool = False,
+    answers_blocked: bool = False,
 ) -> Callable[[dict[str, Any], Any], Any]:
     """Make a handler out of a step.
+
+    An outcome of the domain that a step raises becomes an answer, if there is a rotation:
+    LOOK_AGAIN or REJECTED, CLAIM_LOST, POSTPONED, BLOCKED. What still leaves as an error is worth
+    another try, or a defect.
 
     Args:
         step: what the state does.
         answers_redriven: whether the step itself answers a redriven execution; for all others
-            that is an error, before they look at anything.
+            that is CLAIM_LOST, before they look at anything.
+        answers_blocked: whether an error that trying again cannot help is the answer BLOCKED, with
+            the error in `rotation.why`. Else it leaves as one, for states that try again anyway.
 
     Raises (from the handler): errors of `keyturn.model.errors` only, so that no message can quote a
     value that nobody looked at.
     """
+    answered = REFUSED + (BLOCKED if answers_blocked else ())
 
     def run(data: dict[str, Any]) -> dict[str, Any]:
         event = Event.parse(data)
         logger.append_keys(execution=event.execution.arn)
         with fence.opened(fence.Fence(event.entered_at, event.redrive_count)):
-            if not answers_redriven:
-                fence.assert_not_redriven()
-            answer = step(event)
+            try:
+                if not answers_redriven:
+                    fence.assert_not_redriven()
+                answer = step(event)
+            except answered as error:
+                if data.get("rotation") is None:
+                    raise
+                answer = _refusal(event, error)
         logger.info(
             "done",
-            verdict=answer.verdict,
+            next=answer.next,
             user_name=answer.rotation.user_name if answer.rotation else None,
             reason=masked_in(answer.rotation.why) if answer.rotation else None,
         )
         return answer.dump()
 
     return framed(step.__module__, run)
+
+
+REFUSED: tuple[type[KeyturnError], ...] = (
+    RequestRejected,
+    ClaimLost,
+    ExecutionRedriven,
+    CutoverPostponed,
+)
+BLOCKED: tuple[type[KeyturnError], ...] = (KeyNotProven, WorldContradictory, AwsRefused)
+
+
+def _refusal(event: Event, error: KeyturnError) -> Answer:
+    """Return the answer of a step that an outcome of the domain has ended."""
+    rotation, reason = event.rotation, str(error)  # as it was before the step
+    logger.warning(masked_in(reason), error=type(error).__name__)
+    if isinstance(error, RequestRejected):
+        waited = (event.entered_at - event.execution.started_at).total_seconds()
+        if refusal.looks_again(rotation, waited):
+            rotation.why = reason
+            return Answer("LOOK_AGAIN", rotation, refusal.LOOKS_AGAIN_AFTER_SECONDS)
+        told = refusal.rejected(rotation, reason, event.execution.arn)
+        return Answer("REJECTED", rotation, announcement=told)
+    if isinstance(error, (ClaimLost, ExecutionRedriven)):
+        redriven = isinstance(error, ExecutionRedriven)
+        told = refusal.claim_lost(rotation, reason, event.execution.arn, redriven=redriven)
+        return Answer("CLAIM_LOST", rotation, announcement=told)
+    if isinstance(error, CutoverPostponed):
+        # Not an error: the evidence changed, so the wait that was due anyway goes on.
+        rotation.why = reason
+        pickup = rotation.loops.get(Phase.PICKUP)
+        seconds = pickup.wait_seconds if pickup else rotation.policy.poll_min_seconds
+        return Answer("POSTPONED", rotation, seconds)
+    rotation.why = f"{type(error).__name__}: {reason}"[:1000]
+    return Answer("BLOCKED", rotation)
 
 
 def framed(

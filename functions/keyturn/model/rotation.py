@@ -168,6 +168,11 @@ class Rotation(Carried):
         self.rotate_after_restore = decision.rotate_after_restore
         self.why = decision.reason
 
+    @property
+    def ending(self) -> str | None:
+        """How this rotation ended: the Fail error, else the outcome; None while it has not."""
+        return self.error or (self.outcome.value if self.outcome else None)
+
     def ends(self, outcome: Outcome, why: str, *, error: str | None = None) -> None:
         """Set how this rotation ends, the reason in words and the Fail error (None: green)."""
         self.outcome, self.why, self.error = outcome, why, error

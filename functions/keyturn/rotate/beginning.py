@@ -16,10 +16,7 @@ from keyturn.model.world import World
 from keyturn.rotate import signals, snapshot
 from keyturn.rotate.decision import Ask, Decision, Step, decide
 from keyturn.rotate.policy import settle
-
-# How long an execution may wait for others to get out of the way before it gives up. The state
-# Look Again? has the same numbers.
-PATIENCE_SECONDS, PATIENCE_IN_FENCES = 600, 6
+from keyturn.rotate.refusal import patience_seconds
 
 # What may be put off until the settings are mended; a back-out and an emergency may not.
 _CAN_WAIT = ("ROTATE", "STANDARD")
@@ -140,7 +137,7 @@ def _assert_patience(
     execution: Execution, world: World, policy: Policy, decision: Decision
 ) -> None:
     waited = (world.now - execution.started_at).total_seconds()
-    if waited > PATIENCE_SECONDS + PATIENCE_IN_FENCES * policy.fence_seconds:
+    if waited > patience_seconds(policy):
         raise RequestRejected(
             f"other executions kept taking the claim for {waited:.0f} seconds ({decision.reason}); "
             "look at what starts them, then start again"

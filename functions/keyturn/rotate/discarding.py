@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keyturn.aws import iam, secrets
+from keyturn.model.errors import RequestRejected
 from keyturn.model.execution import Execution
 from keyturn.model.following import Next
 from keyturn.model.identifiers import key_of_version, mark_of_version, masked
@@ -24,6 +25,9 @@ def discard(execution: Execution, rotation: Rotation, failure: str) -> Next:
         execution: the one that failed.
         rotation: its rotation; it has an outcome afterwards where it is over.
         failure: what led here, in words; "" when nothing failed.
+
+    Raises:
+        RequestRejected: it had no claim yet, and what it was to mend must not stay as it is.
     """
     mark, why = execution.mark, failure or rotation.why
     world = snapshot.look_while_holding(rotation.user_name, rotation.secret_name, mark=mark)
@@ -31,7 +35,7 @@ def discard(execution: Execution, rotation: Rotation, failure: str) -> Next:
     if world.secret and rotation.new_version_id == world.secret.version(Label.CURRENT) is not None:
         return _published(rotation, mark, why)
     if not world.holding and _looks_again(rotation, world, mark):
-        return Next("LOOK_AGAIN")
+        raise RequestRejected(why)
     if world.holding and world.secret is not None:
         why = _clean_up(rotation, world, world.secret, why)
     by_hand = rotation.back_out_requested and not rotation.recovery_of

@@ -14,7 +14,18 @@ from keyturn.rotate import claim
 GIVE_UP_AFTER_SECONDS = 40
 
 
-def prove_version(execution: Execution, rotation: Rotation, version_id: str | None) -> datetime:
+def prove_new(execution: Execution, rotation: Rotation) -> None:
+    """Prove the new key; a probe is a use, so when it ended is remembered."""
+    rotation.proven_at = _prove(execution, rotation, rotation.new_version_id)
+    rotation.probe_ended_at = rotation.proven_at
+
+
+def prove_old(execution: Execution, rotation: Rotation) -> None:
+    """Prove the key in the version to go back to."""
+    _prove(execution, rotation, rotation.old_version_id)
+
+
+def _prove(execution: Execution, rotation: Rotation, version_id: str | None) -> datetime:
     """Prove the key in a version and return when the last probe ended.
 
     Under the claim only: otherwise who may invoke this function could use any user's key.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.model.execution import Execution
@@ -45,6 +46,7 @@ def result(execution: Execution, given: object, reason: str) -> dict[str, Any]:
         user_name=_name(given if isinstance(given, dict) else {}),
         reason=reason,
         startedAt=execution.started_at,
+        endedAt=datetime.now(UTC),
     )
 
 

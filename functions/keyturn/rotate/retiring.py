@@ -18,7 +18,9 @@ from keyturn.rotate.announce import Announcement, worded
 from keyturn.rotate.decision import Ask, Decision, Step
 from keyturn.rotate.retirement import Judgement, judge
 
-_TRY_AGAIN = Judgement("TRY_AGAIN", "another execution began to work on the user")
+# The state Retired? has the same number.
+MOST_TRIES = 1000
+
 # A superseded retirement leaves nothing to do for anybody.
 _DETAIL_TYPES = {"DELETED": "Old Key Deleted", "SUPERSEDED": "Rotation Skipped"}
 
@@ -43,8 +45,8 @@ def retire(
             claims=lambda found: intent if found.verdict == "DELETE" else None,
             action="RETIRE",
         )
-    except RequestRejected:  # somebody else was faster
-        return _TRY_AGAIN, None
+    except RequestRejected as faster:
+        return Judgement("TRY_AGAIN", str(faster)), world.secret.arn if world.secret else None
     state, judgement = entered.world.secret, entered.chosen
     if state and judgement.verdict == "DELETE":
         _delete(request, state, execution.mark)
@@ -60,6 +62,16 @@ def _delete(request: RetireRequest, state: SecretState, mark: str) -> None:
     if state.deactivated_key == request.old_access_key_id:
         secrets.untag(state.arn, Tag.DEACTIVATED_KEY, Tag.DEACTIVATED_AT)
     claim.release(state, mark)
+
+
+def given_up() -> Judgement:
+    """Return what is judged when somebody else was at work each time."""
+    return Judgement(
+        "KEPT",
+        f"the user was claimed by another execution each of the {MOST_TRIES:,} times that this one "
+        "looked, so the old key stays inactive and is not deleted. Start ROTATE for the user: it "
+        "takes over a dead claim and converges",
+    )
 
 
 def told(

@@ -38,8 +38,8 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         this.result_key,
         {**summary, "plan": plan, "rotations": [item.dump() for item in ended]},
     )
-    verdict = "FleetRunFailed" if told.failure else "ENDED"
-    return {"verdict": verdict, "result": summary, "announcement": digest(told)}
+    ending = "FleetRunFailed" if told.failure else "ENDED"
+    return {"next": "END", "ending": ending, "result": summary, "announcement": digest(told)}
 
 
 def _batch(bucket: str, this: FleetRun, number: int) -> Batch | None:

@@ -17,10 +17,10 @@ def step(event: Event) -> Answer:
         found, rotation = begin(execution, given, exposed_before=event.data.get("exposedKeyId"))
     except (RequestRejected, ExecutionRedriven) as rejected:
         reason = str(rejected)
-        told = rejecting.announcement(execution, given, reason)
         return Answer(
-            "RECOVERY_REJECTED" if told else "REJECT",
-            announcement=told,
+            "REJECTED",
+            ending="RequestRejected",
+            announcement=rejecting.announcement(execution, given, reason),
             result=rejecting.result(execution, given, reason),
         )
     told = announce.announce(rotation, execution.arn) if rotation.outcome else None

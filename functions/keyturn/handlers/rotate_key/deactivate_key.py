@@ -13,4 +13,4 @@ def step(event: Event) -> Answer:
     return Answer(found.word, rotation, wait_seconds=found.wait_seconds)
 
 
-handler = state_function(step)
+handler = state_function(step, answers_blocked=True)

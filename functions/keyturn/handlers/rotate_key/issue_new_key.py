@@ -13,4 +13,4 @@ def step(event: Event) -> Answer:
     return Answer("ISSUED", rotation)
 
 
-handler = state_function(step)
+handler = state_function(step, answers_blocked=True)

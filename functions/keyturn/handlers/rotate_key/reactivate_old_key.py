@@ -12,4 +12,4 @@ def step(event: Event) -> Answer:
     return Answer(reactivate(event.execution, rotation).word, rotation)
 
 
-handler = state_function(step)
+handler = state_function(step, answers_blocked=True)

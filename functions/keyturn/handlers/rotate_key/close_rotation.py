@@ -1,8 +1,6 @@
-"""Decide: records the outcome and takes the claim off. The decision is that last step."""
+"""Close Rotation: records the outcome and takes the claim off. That last step is the decision."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime
 
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import failure_in_words
@@ -18,17 +16,12 @@ def step(event: Event) -> Answer:
     if error:
         fail(rotation, failure_in_words(event.failure) or rotation.why, error)
     close(event.execution, rotation)
-    return ended(event, rotation)
+    return closed(event, rotation)
 
 
-def ended(event: Event, rotation: Rotation) -> Answer:
+def closed(event: Event, rotation: Rotation) -> Answer:
     """Return the answer that ends an execution: result, announcement, and how it ended."""
-    return Answer(
-        rotation.error or (rotation.outcome.value if rotation.outcome else "UNKNOWN"),
-        rotation,
-        result=rotation.result(datetime.now(UTC)),
-        announcement=announce(rotation, event.execution.arn),
-    )
+    return Answer("CLOSED", rotation, announcement=announce(rotation, event.execution.arn))
 
 
 # A redriven execution may have closed its rotation: it says so again. Its changes are fenced off.
