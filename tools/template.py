@@ -33,6 +33,21 @@ def load(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
     return content
 
 
+def environment(**changed: object) -> dict[str, str]:
+    """The variables that every function has, with the defaults of the parameters.
+
+    What is computed at the deployment is `unset`.
+    """
+    content = load()
+    parameters = content["Parameters"]
+    found = {}
+    for name, setting in content["Globals"]["Function"]["Environment"]["Variables"].items():
+        found[name] = setting
+        if isinstance(setting, dict):
+            found[name] = str(parameters.get(setting.get("Ref"), {}).get("Default", "")) or "unset"
+    return found | {name: str(value) for name, value in changed.items()}
+
+
 def substitutions(template: dict[str, Any], definition: str) -> set[str] | None:
     """Names that the state machine with this definition file substitutes; None if there is none."""
     for resource in template.get("Resources", {}).values():

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from keyturn.aws import iam, secrets
 from keyturn.aws.calls import error_code
 from keyturn.model.identifiers import masked
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from keyturn.model.settings import Settings
 from keyturn.model.world import Key, Label, SecretState, Tag
 from keyturn.rotate import snapshot

@@ -121,7 +121,7 @@ def check_pickup(m: Move) -> Iterator[Next]:
 
 @step(DEACTIVATE)
 def deactivate_look(m: Move) -> Iterator[Next]:
-    """handlers/deactivate_key._look_once_more: the evidence is as old as the last poll."""
+    """handlers/deactivate_key: the evidence is as old as the last poll."""
     if not m.holding:
         yield lost(m)
     elif m.w.current != m.t.new_version:
@@ -179,7 +179,7 @@ def _deactivated(m: Move, text: str, key: int = NONE) -> Next:
 
 @step("Check Watch: look")
 def check_cutover(m: Move) -> Iterator[Next]:
-    """handlers/check_consumers and evidence.judge_cutover, with every verdict that can be."""
+    """handlers/check_consumers and evidence.judge_watch, with every verdict that can be."""
     if m.x.older:
         return
     if not m.holding:

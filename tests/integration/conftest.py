@@ -12,8 +12,7 @@ import pytest
 from moto import mock_aws
 from moto.core.models import MockAWS
 
-from keyturn.aws import calls, probe
-from keyturn.handlers import frame as entry
+from keyturn.aws import calls, log, probe
 from tests.integration.account import ENVIRONMENT, Account
 from tests.integration.aws_like import Wire
 
@@ -62,7 +61,7 @@ def _forget_clients() -> None:
 def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What the handlers log."""
     text = io.StringIO()
-    monkeypatch.setattr(entry.logger.registered_handler, "stream", text)
+    monkeypatch.setattr(log.logger.registered_handler, "stream", text)
     return text
 
 

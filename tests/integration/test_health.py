@@ -23,8 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from keyturn.aws import health
 from keyturn.aws.health import is_public
+from keyturn.model.environment import Environment
 from keyturn.model.rotation import Health
-from keyturn.model.settings import allow_private_health_urls
 
 NOW = dt.datetime(2026, 11, 21, 5, 0, tzinfo=dt.UTC)
 PUBLIC = "93.184.216.34"
@@ -244,7 +244,7 @@ def test_private_addresses_are_opened_by_the_stacks_parameter_alone(
     monkeypatch: pytest.MonkeyPatch, text: str, opened: bool
 ) -> None:
     monkeypatch.setenv("ALLOW_PRIVATE_HEALTH_URLS", text)
-    assert allow_private_health_urls() is opened
+    assert Environment().flag("ALLOW_PRIVATE_HEALTH_URLS") is opened
 
 
 class TestUrls:

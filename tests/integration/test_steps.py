@@ -172,9 +172,21 @@ class TestDeactivate:
 
     def test_a_use_just_now_postpones_it(self, account: Account, quiet: Execution) -> None:
         account.used(old_key(quiet), datetime.now(UTC))
-        assert_refused(
-            quiet.call("deactivate_key", which="OLD"), "POSTPONED", "used again just now"
-        )
+        assert_refused(quiet.call("deactivate_key", which="OLD"), "POSTPONED", "used too recently")
+        assert account.statuses()[old_key(quiet)] == "Active"
+
+    @pytest.mark.parametrize("state", ["ALARM", "INSUFFICIENT_DATA"])
+    def test_an_alarm_that_went_off_just_now_postpones_it(
+        self, account: Account, quiet: Execution, state: str
+    ) -> None:
+        def answer(_: Any) -> Any:
+            return {"MetricAlarms": [{"AlarmName": "errors", "StateValue": state}]}
+
+        assert quiet.rotation is not None
+        quiet.rotation["policy"]["signals"] = {"alarm": ["errors"]}
+        account.wire.next("DescribeAlarms", answer)
+        says = f"the alarm errors is not good: in {state}"
+        assert_refused(quiet.call("deactivate_key", which="OLD"), "POSTPONED", says)
         assert account.statuses()[old_key(quiet)] == "Active"
 
     @pytest.mark.parametrize("days", [0, 8])
@@ -182,8 +194,9 @@ class TestDeactivate:
         self, account: Account, quiet: Execution, days: int
     ) -> None:
         assert quiet.rotation is not None
-        began = datetime.fromisoformat(quiet.rotation["pickup"]["beganAt"]) - timedelta(days=days)
-        quiet.rotation["pickup"]["beganAt"] = began.isoformat()
+        pickup = quiet.rotation["loops"]["PICKUP"]
+        began = datetime.fromisoformat(pickup["beganAt"]) - timedelta(days=days)
+        pickup["beganAt"] = began.isoformat()
 
         def late(act: Any) -> Any:
             behind = [{"Region": "eu-west-1", "Status": "InProgress"}]
@@ -230,7 +243,7 @@ class TestWatch:
         """What the consumers read now is not what was watched."""
         assert cut_over.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["deactivatedAt"] = past.isoformat()
+        cut_over.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
         account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
         account.version(NAME, "{}", version_id="f" * 32)
         answer = cut_over.call("check_watch")
@@ -312,7 +325,7 @@ class TestReturn:
         cut_over.until("reactivate_old_key", "prove_old_key", "restore_old_version")
         assert cut_over.rotation is not None
         long_ago = datetime.now(UTC) - timedelta(days=10)
-        cut_over.rotation["restoredAt"] = long_ago.isoformat()
+        cut_over.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
         account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
         assert cut_over.call("check_return")["next"] == "ATTENTION"
         return cut_over
@@ -335,7 +348,8 @@ class TestReturn:
         assert new_key(later) == new_key(stayed)
         account.used(new_key(later), datetime.now(UTC) - timedelta(days=9))
         assert later.rotation is not None
-        later.rotation["restoredAt"] = (datetime.now(UTC) - timedelta(days=9)).isoformat()
+        long_ago = datetime.now(UTC) - timedelta(days=9)
+        later.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
         assert later.call("check_return")["next"] == "GO_ON"
         later.call("deactivate_key", which="NEW")
         assert later.call("close_rotation")["ending"] == "BACKED_OUT"
@@ -435,7 +449,7 @@ class TestCloseRotation:
     def watched(self, account: Account, cut_over: Execution) -> Execution:
         assert cut_over.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["deactivatedAt"] = past.isoformat()
+        cut_over.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
         account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
         assert cut_over.call("check_watch")["next"] == "GO_ON"
         account.wire.forget()

@@ -367,7 +367,7 @@ def an_alarm_after_the_deactivation(stack: Stack) -> None:
         "BACKED_OUT",
         user=user.name,
         error="RotationBackedOut",
-        reason=f"in ALARM: {alarm}",
+        reason=f"the alarm {alarm} was bad: in ALARM",
         times="proven published deactivated reactivated",
     )
     assert_back(stack, user, ended.result["newAccessKeyId"], version, status="Inactive")

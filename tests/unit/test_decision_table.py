@@ -128,7 +128,7 @@ def answer(found: Decision) -> str:
     names = {key_id: name for name, key_id in KEYS.items()}
     places = zip(("old", "new", "room"), ids_of(found), strict=True)
     used = [f"{place} {names[key_id]}" for place, key_id in places if key_id]
-    return ", ".join([found.step, *used, *(["urgent"] if found.emergency else [])])
+    return ", ".join([found.step, *used, *(["urgent"] if found.old_exposed else [])])
 
 
 def ids_of(decision: Decision) -> tuple[str | None, str | None, str | None]:

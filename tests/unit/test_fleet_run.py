@@ -13,7 +13,7 @@ from keyturn.audit.model import SecretFacts
 from keyturn.fleet.choosing import Chosen, batches, choose
 from keyturn.fleet.digest import MOST_LINES, Ended, Told, digest, ended_of, result
 from keyturn.fleet.facts import FleetUser, secret_facts, users_of
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.waiting import answer
 from keyturn.fleet.watching import Batch, Stand, begin
 from keyturn.model.settings import MAX_POLLS
@@ -68,7 +68,7 @@ def test_what_grows_is_read_back_as_it_was_written() -> None:
     batch = begin([Chosen("ci", "rotate-1", "why")], MACHINE, now=NOW, until=NOW + DAY)
     batch.rotations[0] = batch.rotations[0].started(new=True).ended("ROTATED", "done")
     assert Batch.load(json.loads(json.dumps(batch.dump()))) == batch
-    assert Run.load(json.loads(json.dumps(RUN.dump()))) == RUN
+    assert FleetRun.load(json.loads(json.dumps(RUN.dump()))) == RUN
 
 
 # Watching a batch

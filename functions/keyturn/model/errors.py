@@ -7,6 +7,9 @@ executions that are already running.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 
 class KeyturnError(Exception):
     """Base of all errors raised on purpose. Messages never hold secret material."""
@@ -66,3 +69,16 @@ class HandoverMissing(KeyturnError):
 
 class UnexpectedFailure(KeyturnError):
     """A defect. Only the type and place are reported, because the message could quote a value."""
+
+
+def failure_in_words(failure: dict[str, Any] | None) -> str:
+    """Return a caught error as its name and message; a Lambda's Cause is a JSON object."""
+    if not failure:
+        return ""
+    cause = failure.get("Cause") or ""
+    try:
+        parsed = json.loads(cause)
+    except ValueError:
+        parsed = None
+    message = parsed.get("errorMessage", "") if isinstance(parsed, dict) else cause
+    return f"{failure.get('Error', 'unknown error')}: {message}"[:1000]
