@@ -193,7 +193,13 @@ def test_choosing_again_chooses_the_same(fleet: Fleet) -> None:
 def test_the_next_run_of_the_day_leaves_who_was_tried(fleet: Fleet, account: Account) -> None:
     started(fleet)
     later = audited(Fleet(account, "two"))
-    assert later.call("choose_users") == {"next": "SUM_UP", "ending": None, "batches": []}
+    assert later.call("choose_users") == {
+        "next": "SUM_UP",
+        "ending": None,
+        "result": None,
+        "announcement": None,
+        "batches": [],
+    }
 
 
 def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(

@@ -7,7 +7,7 @@ from typing import Any
 
 from keyturn.aws import s3
 from keyturn.fleet.choosing import Clock, batches, choose
-from keyturn.fleet.digest import failed
+from keyturn.fleet.digest import failed, going_on
 from keyturn.fleet.facts import FleetUser
 from keyturn.fleet.run import ATTEMPTS_KEY, Run
 from keyturn.fleet.settings import FleetSettings
@@ -28,7 +28,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         return {"batches": []} | failed(
             this, "could not choose whom to rotate", error, datetime.now(UTC)
         )
-    return {"next": "ROTATE" if numbers else "SUM_UP", "ending": None, "batches": numbers}
+    return {"batches": numbers} | going_on("ROTATE" if numbers else "SUM_UP")
 
 
 def _choose(this: Run, request: FleetRequest) -> list[int]:
