@@ -19,10 +19,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "functions"))
 
-from keyturn.audit.model import AccountSource, PasswordPolicy, SecretFacts, Thresholds
+from keyturn.audit.model import AccountSource, SecretFacts, Thresholds
 from keyturn.audit.outputs import Files
 from keyturn.audit.rows import COLUMNS
 from keyturn.audit.run import audit
+from keyturn.model.passwords import PasswordPolicy
 
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "audit-report.png"
 AT = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keyturn.handlers.events.start_back_out import MAX_GENERATIONS, handler
+from keyturn.alerts.recovering import MAX_GENERATIONS
+from keyturn.handlers.events.start_back_out import handler
 from keyturn.model.errors import AwsRefused, UnexpectedFailure
 from keyturn.model.identifiers import recovery_name
 from keyturn.model.outcomes import DECIDED

@@ -18,12 +18,13 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions.models import stepfunctions_backends
 
 import keyturn.handlers
-from keyturn.model.identifiers import execution_mark
-from keyturn.model.rotation import iso
+from keyturn.model import execution as model
+from keyturn.model.moments import iso
 from keyturn.model.settings import Settings
 from keyturn.model.world import World
 from keyturn.rotate import snapshot
 from tests.integration.aws_like import ACCOUNT, REGION, Wire
+from tools import template
 from tools.asl.__main__ import FOLDER
 from tools.asl.definition import Definition
 
@@ -39,30 +40,19 @@ CONTEXT = SimpleNamespace(
     invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:keyturn-test",
     aws_request_id="request",
 )
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_REGION": REGION,
-    "AWS_DEFAULT_REGION": REGION,
-    "POWERTOOLS_METRICS_NAMESPACE": "Keyturn",
-    "POWERTOOLS_SERVICE_NAME": "keyturn",
-    "SECRET_NAME_PREFIX": PREFIX,
-    "MANAGED_TAG_KEY": "keyturn:managed",
-    "MANAGED_TAG_VALUE": "test",
-    "MANAGED_USER_PATH": "/",
-    "PICKUP_TIMEOUT_SECONDS": "604800",
-    "QUIET_PERIOD_SECONDS": "93600",
-    "WATCH_SECONDS": "108000",
-    "BACKOUT_GRACE_SECONDS": "3600",
-    "RETENTION_SECONDS": "604800",
-    "POLL_MIN_SECONDS": "300",
-    "POLL_MAX_SECONDS": "3600",
-    "MIN_KEY_AGE_SECONDS": "86400",
-    "LAST_USED_COARSENESS_SECONDS": "900",
-    "LAST_USED_LAG_SECONDS": "14400",
-    "FENCE_SECONDS": "150",
-    "UNUSED_AFTER_DAYS": "90",
-}
+ENVIRONMENT = template.environment(
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_REGION=REGION,
+    AWS_DEFAULT_REGION=REGION,
+    POWERTOOLS_SERVICE_NAME="keyturn",
+    SECRET_NAME_PREFIX=PREFIX,
+    MANAGED_TAG_VALUE="test",
+    QUIET_PERIOD_SECONDS=93_600,
+    WATCH_SECONDS=108_000,
+    LAST_USED_COARSENESS_SECONDS=900,
+    FENCE_SECONDS=150,
+)
 
 
 @functools.cache
@@ -88,9 +78,14 @@ class Execution:
         self.rotation: dict[str, Any] | None = None
 
     @property
+    def known(self) -> model.Execution:
+        """What the functions know of it."""
+        return model.Execution(self.arn, self.started_at)
+
+    @property
     def mark(self) -> str:
         """The execution's mark."""
-        return execution_mark(self.arn, self.started_at)
+        return self.known.mark
 
     def payload(
         self, *, entered_at: datetime | None = None, redrives: int = 0, **fields: Any

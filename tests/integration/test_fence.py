@@ -34,8 +34,8 @@ NEEDS_NO_FENCE = {"keyturn.aws.executions.start"}
 
 # What only audits and fleet runs use: they ask for reports and write files, no keys and no labels.
 OF_REPORTS = {"keyturn.aws.reports", "keyturn.aws.s3"}
-# What calls no AWS.
-NO_ADAPTERS = {"keyturn.aws.fence", "keyturn.aws.health", "keyturn.aws.metrics"}
+# What has to do with no keys and no labels: it calls no AWS, or only tells people.
+NO_ADAPTERS = {f"keyturn.aws.{name}" for name in ("fence", "health", "metrics", "notify")}
 
 
 def functions() -> list[tuple[str, Callable[..., Any]]]:

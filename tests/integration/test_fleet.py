@@ -15,13 +15,13 @@ import pytest
 
 from keyturn.aws import reports, s3, secrets
 from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS
-from keyturn.fleet.run import ATTEMPTS_KEY, Run
+from keyturn.fleet.run import ATTEMPTS_KEY, FleetRun
 from keyturn.model.errors import (
     AwsRefused,
     AwsThrottled,
     HandoverMissing,
 )
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from tests.integration.account import CONTEXT, Account
 from tests.integration.aws_like import ACCOUNT, REGION, refuses
 
@@ -51,7 +51,7 @@ class Fleet:
         self.given = given
         execution = {"Id": f"{FLEET}:{name}", "StartTime": iso(NOW), "Input": given}
         self.context = {"Execution": execution, "State": {"EnteredTime": iso(NOW)}}
-        self.run = Run.of(self.context)
+        self.run = FleetRun.of(self.context)
 
     def call(self, handler: str, **fields: Any) -> Any:
         payload = {"context": self.context, "input": self.given, "run": self.run.dump()} | fields

@@ -34,14 +34,7 @@ def lose_at_the_claim(account: Account, loser: Execution) -> Execution:
     seen = account.look(winner.mark)
 
     def wins() -> None:
-        claim.take(
-            seen,
-            Ask(),
-            Decision(Step.ISSUE, "rotating"),
-            name=NAME,
-            execution_arn=winner.arn,
-            mark=winner.mark,
-        )
+        claim.take(winner.known, seen, Ask(), Decision(Step.ISSUE, "rotating"), name=NAME)
 
     # The first move is that of the label EXPOSED.
     account.wire.next("UpdateSecretVersionStage", lambda act: act(), after(wins))

@@ -101,12 +101,11 @@ def retire(account: Account, *, ended_ago: timedelta = timedelta(hours=1)) -> Ex
     execution = account.execution(retire=True)
     with fence.opened(fence.Fence(execution.started_at)):
         claim.take(
+            execution.known,
             account.look(),
             Ask(),
             Decision(Step.ISSUE, "retiring"),
             name=NAME,
-            execution_arn=execution.arn,
-            mark=execution.mark,
             action="RETIRE",
         )
     account.dies(execution, ago=ended_ago)
@@ -271,7 +270,7 @@ class TestUnfinishedReturn:
     ) -> None:
         assert restored.rotation is not None
         long_ago = datetime.now(UTC) - timedelta(days=10)
-        restored.rotation["restoredAt"] = long_ago.isoformat()
+        restored.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
         restored.until("check_return", "close_rotation")
         account.dies(restored)
         self.finishes(account.execution(userName="ci", action="BACK_OUT"), restored)

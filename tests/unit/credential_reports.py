@@ -12,7 +12,6 @@ from keyturn.audit.model import (
     AccountSource,
     Finding,
     KeyRecord,
-    PasswordPolicy,
     Rule,
     SecretFacts,
     Status,
@@ -20,6 +19,7 @@ from keyturn.audit.model import (
     Unavailable,
 )
 from keyturn.audit.run import audit
+from keyturn.model.passwords import PasswordPolicy
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 ACCOUNT = "123456789012"

@@ -12,18 +12,11 @@ import pytest
 from keyturn.audit import outputs, rows, run
 from keyturn.audit.context import dump_context, load_source
 from keyturn.audit.errors import ReportError
-from keyturn.audit.model import (
-    AccountSource,
-    PasswordPolicy,
-    Rule,
-    SecretFacts,
-    Status,
-    Thresholds,
-    Unavailable,
-)
+from keyturn.audit.model import AccountSource, Rule, SecretFacts, Status, Thresholds, Unavailable
 from keyturn.audit.outputs import Files
 from keyturn.audit.run import audit
 from keyturn.audit.standards import USER_RULES
+from keyturn.model.passwords import PasswordPolicy
 from tests.unit.credential_reports import (
     ACCOUNT,
     COLUMNS,

@@ -8,16 +8,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.audit.model import (
-    Need,
-    PasswordPolicy,
-    Rule,
-    SecretFacts,
-    Severity,
-    Status,
-    Thresholds,
-    Unavailable,
-)
+from keyturn.audit.model import Need, Rule, SecretFacts, Severity, Status, Thresholds, Unavailable
+from keyturn.model.passwords import PasswordPolicy
 from tests.unit.credential_reports import (
     ACCOUNT,
     GOOD_POLICY,

@@ -13,7 +13,7 @@ from keyturn.audit.model import SecretFacts
 from keyturn.fleet.choosing import Chosen, batches, choose
 from keyturn.fleet.digest import MOST_LINES, Ended, Told, digest, ended_of, result
 from keyturn.fleet.facts import FleetUser, secret_facts, users_of
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.waiting import answer
 from keyturn.fleet.watching import Batch, Stand, begin
 from keyturn.model.settings import MAX_POLLS
@@ -68,7 +68,7 @@ def test_what_grows_is_read_back_as_it_was_written() -> None:
     batch = begin([Chosen("ci", "rotate-1", "why")], MACHINE, now=NOW, until=NOW + DAY)
     batch.rotations[0] = batch.rotations[0].started(new=True).ended("ROTATED", "done")
     assert Batch.load(json.loads(json.dumps(batch.dump()))) == batch
-    assert Run.load(json.loads(json.dumps(RUN.dump()))) == RUN
+    assert FleetRun.load(json.loads(json.dumps(RUN.dump()))) == RUN
 
 
 # Watching a batch
@@ -187,6 +187,17 @@ def test_a_run_that_failed_says_that_its_rotations_go_on() -> None:
     found = result(failed, NOW)
     assert (found["outcome"], found["reason"]) == ("FAILED", "States.Permissions: no")
     assert "go on by themselves" in digest(failed)["message"]
+
+
+def test_a_run_with_nobody_to_rotate_says_so() -> None:
+    message = digest(replace(told(plan_of(0), []), report={}))
+    assert "none of 0 managed users had to be rotated" in message["subject"]
+    assert "Report:" not in message["message"]
+
+
+def test_a_batch_without_its_times_is_an_error() -> None:
+    with pytest.raises(ValueError, match="times"):
+        Batch.load(batch_of(Stand.RUNNING).dump() | {"until": "soon"})
 
 
 # The facts

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from keyturn.audit.facts import BROKEN, NO, UNMANAGED, YES, Calendar, boolean, facts_of
 from keyturn.audit.findings import MAX_PASSWORD_AGE_DAYS, finding, finding_of
-from keyturn.audit.model import Finding, PasswordPolicy, Rule, Severity, Status, Unavailable
+from keyturn.audit.model import Finding, Rule, Severity, Status, Unavailable
 from keyturn.audit.rows import Row, shown
 from keyturn.audit.standards import EXCEPTIONS, SEVERITIES, SOURCES, USER_RULES
+from keyturn.model.passwords import PasswordPolicy
 
 MIN_PASSWORD_LENGTH = 14
 

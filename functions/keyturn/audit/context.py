@@ -13,7 +13,8 @@ from typing import Any
 
 from keyturn.audit.counts import camel
 from keyturn.audit.errors import ReportError
-from keyturn.audit.model import AccountSource, PasswordPolicy, SecretFacts, Unavailable
+from keyturn.audit.model import AccountSource, SecretFacts, Unavailable
+from keyturn.model.passwords import PasswordPolicy
 
 FORMAT = "keyturn.audit.context/1"
 _THEN = (

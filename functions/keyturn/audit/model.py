@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from keyturn.model.passwords import PasswordPolicy
+
 
 class Rule(StrEnum):
     """The rules, by the ids that findings carry."""
@@ -75,15 +77,6 @@ class SecretFacts:
     in_flight: bool
     last_result: str | None = None
     last_result_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class PasswordPolicy:
-    """The account's password policy; None where IAM has no such setting."""
-
-    max_age_days: int | None
-    minimum_length: int | None
-    reuse_prevention: int | None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch
 from keyturn.model.settings import MAX_POLLS
-from keyturn.rotate.polling import next_wait
+from keyturn.rotate.waiting import next_wait
 
 
 def answer(batch: Batch, settings: FleetSettings, *, now: datetime) -> dict[str, Any]:

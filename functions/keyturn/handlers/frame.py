@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from keyturn.aws import fence
+from keyturn.aws.log import logger
+from keyturn.model.environment import Environment
 from keyturn.model.errors import (
     AwsRefused,
     ClaimLost,
-    CutoverPostponed,
+    DeactivationPostponed,
     ExecutionRedriven,
     KeyNotProven,
     KeyturnError,
@@ -28,27 +29,25 @@ from keyturn.model.errors import (
     UnexpectedFailure,
     WorldContradictory,
 )
-from keyturn.model.identifiers import execution_mark, masked_in
-from keyturn.model.rotation import Rotation
-from keyturn.model.settings import secret_name_prefix
+from keyturn.model.execution import Execution
+from keyturn.model.identifiers import masked_in
+from keyturn.model.moments import parsed
+from keyturn.model.rotation import Phase, Rotation
 from keyturn.rotate import refusal
 from keyturn.rotate.announce import Announcement
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
-
-logger = Logger()
 
 
 @dataclass(frozen=True)
 class Event:
     """What a state passes to its function.
 
-    `arn`, `started_at`, `mark` name the execution; `failure` is the error that led here
+    `failure` is the error that led here
     ({Error, Cause}) or None; `data` is the payload itself, for what only one state passes.
     """
 
-    arn: str
-    started_at: datetime
+    execution: Execution
     entered_at: datetime
     redrive_count: int
     execution_input: Any
@@ -61,24 +60,13 @@ class Event:
         context = data["context"]
         execution = context["Execution"]
         return cls(
-            arn=execution["Id"],
-            started_at=_moment(execution["StartTime"]),
-            entered_at=_moment(context["State"]["EnteredTime"]),
+            execution=Execution(execution["Id"], parsed(execution["StartTime"])),
+            entered_at=parsed(context["State"]["EnteredTime"]),
             redrive_count=int(execution.get("RedriveCount") or 0),
             execution_input=execution.get("Input"),
             failure=data.get("failure"),
             data=data,
         )
-
-    @property
-    def mark(self) -> str:
-        """The execution's mark, as it is in the version ids that it makes."""
-        return execution_mark(self.arn, self.started_at)
-
-    @property
-    def account_id(self) -> str:
-        """The account that the execution runs in."""
-        return self.arn.split(":")[4]
 
     @property
     def rotation(self) -> Rotation:
@@ -89,7 +77,8 @@ class Event:
                 who may invoke a function could, and would so reach a secret that is not managed.
         """
         rotation = Rotation.model_validate(self.data["rotation"])
-        if rotation.secret_name != secret_name_prefix() + rotation.user_name:
+        prefix = Environment().optional("SECRET_NAME_PREFIX")
+        if rotation.secret_name != prefix + rotation.user_name:
             raise RequestRejected("the secret is not the one of the user; nothing is changed")
         return rotation
 
@@ -127,10 +116,6 @@ class Answer:
         }
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
-
-
 def state_function(
     step: Callable[[Event], Answer],
     *,
@@ -157,7 +142,7 @@ def state_function(
 
     def run(data: dict[str, Any]) -> dict[str, Any]:
         event = Event.parse(data)
-        logger.append_keys(execution=event.arn)
+        logger.append_keys(execution=event.execution.arn)
         with fence.opened(fence.Fence(event.entered_at, event.redrive_count)):
             try:
                 if not answers_redriven:
@@ -182,7 +167,7 @@ REFUSED: tuple[type[KeyturnError], ...] = (
     RequestRejected,
     ClaimLost,
     ExecutionRedriven,
-    CutoverPostponed,
+    DeactivationPostponed,
 )
 BLOCKED: tuple[type[KeyturnError], ...] = (KeyNotProven, WorldContradictory, AwsRefused)
 
@@ -192,20 +177,20 @@ def _refusal(event: Event, error: KeyturnError) -> Answer:
     rotation, reason = event.rotation, str(error)  # as it was before the step
     logger.warning(masked_in(reason), error=type(error).__name__)
     if isinstance(error, RequestRejected):
-        waited = (event.entered_at - event.started_at).total_seconds()
+        waited = (event.entered_at - event.execution.started_at).total_seconds()
         if refusal.looks_again(rotation, waited):
             rotation.why = reason
             return Answer("LOOK_AGAIN", rotation, refusal.LOOKS_AGAIN_AFTER_SECONDS)
-        told = refusal.rejected(rotation, reason, event.arn)
+        told = refusal.rejected(rotation, reason, event.execution.arn)
         return Answer("REJECTED", rotation, announcement=told)
     if isinstance(error, (ClaimLost, ExecutionRedriven)):
         redriven = isinstance(error, ExecutionRedriven)
-        told = refusal.claim_lost(rotation, reason, event.arn, redriven=redriven)
+        told = refusal.claim_lost(rotation, reason, event.execution.arn, redriven=redriven)
         return Answer("CLAIM_LOST", rotation, announcement=told)
-    if isinstance(error, CutoverPostponed):
+    if isinstance(error, DeactivationPostponed):
         # Not an error: the evidence changed, so the wait that was due anyway goes on.
         rotation.why = reason
-        pickup = rotation.pickup
+        pickup = rotation.loops.get(Phase.PICKUP)
         seconds = pickup.wait_seconds if pickup else rotation.policy.poll_min_seconds
         return Answer("POSTPONED", rotation, seconds)
     rotation.why = f"{type(error).__name__}: {reason}"[:1000]

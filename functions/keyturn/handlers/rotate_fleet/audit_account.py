@@ -7,7 +7,7 @@ from typing import Any
 
 from keyturn.fleet import account
 from keyturn.fleet.digest import failed, going_on, rejected
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
 from keyturn.handlers.frame import framed
 from keyturn.model.errors import AuditFailed, AwsRefused, RequestRejected
@@ -16,7 +16,7 @@ from keyturn.model.request import parse_fleet_request
 
 def run(data: dict[str, Any]) -> dict[str, Any]:
     """Audit; a bad request is refused before anything is fetched."""
-    this = Run.of(data["context"])
+    this = FleetRun.of(data["context"])
     try:
         request = parse_fleet_request(data["context"]["Execution"].get("Input"))
         summary = account.audit(this, FleetSettings.from_env(), asked_for=request.user_names or ())

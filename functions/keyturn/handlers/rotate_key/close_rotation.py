@@ -2,106 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from keyturn.aws import secrets
 from keyturn.handlers.frame import Answer, Event, state_function
-from keyturn.model.identifiers import is_intent_of
-from keyturn.model.rotation import Outcome, Rotation, iso
-from keyturn.model.world import Label, SecretState, Tag
-from keyturn.rotate import claim
+from keyturn.model.errors import failure_in_words
+from keyturn.model.rotation import Rotation
 from keyturn.rotate.announce import announce
+from keyturn.rotate.closing import close, fail
 
 
 def step(event: Event) -> Answer:
     """Close the rotation as judged, or as its failure says; run twice it changes nothing more."""
     rotation = event.rotation
-    closing = event.data.get("closing")
-    if closing:
-        why = failure_in_words(event.failure) or rotation.why
-        rotation.ends(
-            Outcome.NEEDS_ATTENTION, _with_left_to_do(rotation, why, closing), error=closing
-        )
-    state = secrets.require(rotation.secret_name)
-    if is_intent_of(state.version(Label.CLAIM), event.mark) or not decided(state, event.mark):
-        claim.verify(state, event.mark)
-        record(rotation, state, event.mark)
-    return close(event, rotation)
+    error = event.data.get("closing")
+    if error:
+        fail(rotation, failure_in_words(event.failure) or rotation.why, error)
+    close(event.execution, rotation)
+    return closed(event, rotation)
 
 
-def record(rotation: Rotation, state: SecretState, mark: str) -> None:
-    """Write the outcome down and release the claim, in that order."""
-    if rotation.outcome in (Outcome.BACKED_OUT, Outcome.ISSUED, Outcome.FAILED):
-        secrets.remove(state.arn, Label.BACKOUT, expected=state.version(Label.BACKOUT))
-    pending = state.version(Label.PENDING)
-    if pending and pending == rotation.new_version_id:
-        secrets.remove(state.arn, Label.PENDING, expected=pending)
-    if rotation.reactivated_at and state.deactivated_key == rotation.old_access_key_id:
-        secrets.untag(state.arn, Tag.DEACTIVATED_KEY, Tag.DEACTIVATED_AT)
-    outcome = rotation.outcome.value if rotation.outcome else "UNKNOWN"
-    now = datetime.now(UTC)
-    kept: dict[Tag, str] = {Tag.LAST_RESULT: f"{outcome} {iso(now)} {mark}"}
-    if rotation.outcome is Outcome.ROTATED and rotation.policy.retention_seconds > 0:
-        until = now + timedelta(seconds=rotation.policy.retention_seconds)
-        kept[Tag.RETAINED_UNTIL] = iso(until)
-    elif Tag.RETAINED_UNTIL in state.tags:
-        secrets.untag(state.arn, Tag.RETAINED_UNTIL)
-    secrets.tag(state.arn, kept)
-    _keep_own_intent(state, mark)
-    claim.release(state, mark)
-
-
-def _keep_own_intent(state: SecretState, mark: str) -> None:
-    """Leave the label INTENT on the last claimant's intent.
-
-    Whoever lost the compare-and-swap has put one, too, which knows nothing of this rotation.
-    """
-    own, newest = state.version(Label.CLAIM), state.version(Label.INTENT)
-    if own and newest != own and is_intent_of(own, mark):
-        secrets.move(state.arn, Label.INTENT, to=own, expected=newest)
-
-
-def close(event: Event, rotation: Rotation) -> Answer:
+def closed(event: Event, rotation: Rotation) -> Answer:
     """Return the answer that ends an execution: result, announcement, and how it ended."""
-    return Answer("CLOSED", rotation, announcement=announce(rotation, event.arn))
+    return Answer("CLOSED", rotation, announcement=announce(rotation, event.execution.arn))
 
 
-def failure_in_words(failure: dict[str, Any] | None) -> str:
-    """Return a caught error as its name and message; a Lambda's Cause is a JSON object."""
-    if not failure:
-        return ""
-    cause = failure.get("Cause") or ""
-    try:
-        parsed = json.loads(cause)
-    except ValueError:
-        parsed = None
-    message = parsed.get("errorMessage", "") if isinstance(parsed, dict) else cause
-    return f"{failure.get('Error', 'unknown error')}: {message}"[:1000]
-
-
-def _with_left_to_do(rotation: Rotation, why: str, closing: str) -> str:
-    left = []
-    if rotation.exposed_is_active:
-        left.append("the exposed key is still active: start the EMERGENCY again")
-    if closing != "BackoutIncomplete":
-        return f"{why}. Left to do: {left[0]}" if left else why
-    if rotation.deactivated_at and not rotation.reactivated_at:
-        left.append("reactivate the old key if it is inactive")
-    if rotation.restored_at is None:
-        left.append("put AWSCURRENT back onto the old version if the consumers need it")
-    elif not rotation.new_key_deactivated:
-        left.append("deactivate the new key once nobody uses it")
-    if not left:
-        return why
-    return f"{why}. Left to do: {'; '.join(left)}"
-
-
-def decided(state: SecretState, mark: str) -> bool:
-    """Whether this execution has written its outcome down already."""
-    return state.tags.get(Tag.LAST_RESULT, "").endswith(mark)
-
-
-# A redriven execution may have decided before: then it says so again. Its changes are fenced off.
+# A redriven execution may have closed its rotation: it says so again. Its changes are fenced off.
 handler = state_function(step, answers_redriven=True)

@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.model.rotation import Health, Polling, Rotation
-from keyturn.model.world import Key, LastUse
+from keyturn.model.rotation import Phase, Polling, Rotation
+from keyturn.model.signals import Signal, SignalState
+from keyturn.model.world import Key, LastUse, SecretState
 from keyturn.rotate.evidence import (
     Look,
     Verdict,
     is_consumer_use,
     is_quiet,
-    judge_cutover,
-    judge_health_before_cutover,
     judge_pickup,
     judge_return,
+    judge_watch,
     observe,
     watch_ends_at,
 )
-from tests.unit.worlds import K1, K2, NOW, POLICY
+from tests.unit.worlds import K1, K2, NOW, POLICY, alarm, health, ours, secret
 
 QUIET = POLICY.really_quiet_seconds
 
@@ -48,7 +48,7 @@ def rotation(**fields: object) -> Rotation:
         "new_access_key_id": K2,
         "started_at": ago(700_000),
         "probe_ended_at": ago(650_000),
-        "pickup": Polling(began_at=ago(3_600)),
+        "loops": {Phase.PICKUP: Polling(began_at=ago(3_600))},
     }
     return Rotation.model_validate(base | fields)
 
@@ -123,8 +123,14 @@ def test_picked_up_when_the_new_key_is_used_and_the_old_one_quiet() -> None:
     [
         (Look(NOW, used(K1, QUIET), unused(K2, 60)), "no consumer"),
         (Look(NOW, used(K1, QUIET - 1), used(K2, 60)), "too recently"),
-        (Look(NOW, used(K1, QUIET), used(K2, 60), alarming=["a"]), "alarms"),
-        (Look(NOW, used(K1, QUIET), used(K2, 60), alarms_unclear=["a"]), "alarms"),
+        (
+            Look(NOW, used(K1, QUIET), used(K2, 60), signals=[alarm(SignalState.BAD, "a")]),
+            "the alarm a",
+        ),
+        (
+            Look(NOW, used(K1, QUIET), used(K2, 60), signals=[alarm(SignalState.UNCLEAR, "a")]),
+            "the alarm a",
+        ),
         (Look(NOW, used(K1, QUIET), used(K2, 60, "secretsmanager")), "no consumer"),
     ],
 )
@@ -134,14 +140,14 @@ def test_waits_while_evidence_is_missing_and_calls_a_person_or_goes_back_at_the_
     waiting = judge_pickup(looked(rotation(), look), look)
     assert waiting.verdict is Verdict.WAIT
     assert says in waiting.reason
-    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    late = rotation(loops={Phase.PICKUP: Polling(began_at=ago(POLICY.pickup_timeout_seconds))})
     ended = judge_pickup(looked(late, look), look)
     unused_new = late.seen.consumer_use is None
     assert ended.verdict is (Verdict.BACK_OUT if unused_new else Verdict.ATTENTION)
 
 
 def test_no_way_back_to_an_old_key_that_somebody_deactivated() -> None:
-    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    late = rotation(loops={Phase.PICKUP: Polling(began_at=ago(POLICY.pickup_timeout_seconds))})
     for old in (used(K1, QUIET, active=False), None):
         look = Look(NOW, old, unused(K2, 60))
         assert judge_pickup(looked(late, look), look).verdict is Verdict.ATTENTION
@@ -165,7 +171,7 @@ def test_no_data_whatever_gets_past_a_key_that_is_not_quiet(
     old_seconds: int, new_seconds: int, service: str, waited: int
 ) -> None:
     look = Look(NOW, used(K1, old_seconds), used(K2, new_seconds, service))
-    found = looked(rotation(pickup=Polling(began_at=ago(waited))), look)
+    found = looked(rotation(loops={Phase.PICKUP: Polling(began_at=ago(waited))}), look)
     if judge_pickup(found, look).verdict is Verdict.GO_ON:
         assert old_seconds >= QUIET
         assert service != "secretsmanager"
@@ -178,38 +184,70 @@ def test_later_data_never_makes_a_key_quieter(seconds: int, lag: int) -> None:
         assert is_quiet(used(K1, seconds), NOW, POLICY)
 
 
-# --- health before the cutover ------------------------------------------------------------------
+# --- the last look, and health ------------------------------------------------------------------
 
 
-def with_health(good: bool | None, waited: int) -> Rotation:
-    found = rotation(pickup=Polling(began_at=ago(waited)))
+def with_health(waited: int, **fields: object) -> Rotation:
+    found = rotation(loops={Phase.PICKUP: Polling(began_at=ago(waited))}, **fields)
     found.policy.health_url = "https://example.com/health"
-    found.seen.health = None if good is None else Health(good=good, status=200 if good else 503)
     return found
 
 
 @pytest.mark.parametrize(
-    ("good", "waited", "verdict"),
+    ("answers", "waited", "verdict"),
     [
-        (True, 0, Verdict.GO_ON),
-        (False, 0, Verdict.WAIT),
-        (None, 0, Verdict.WAIT),
-        (False, POLICY.pickup_timeout_seconds, Verdict.ATTENTION),
+        ([], 0, Verdict.CHECK_HEALTH),
+        ([health(0)], 0, Verdict.GO_ON),
+        ([health(1)], 0, Verdict.WAIT),
+        ([health(0, SignalState.UNCLEAR)], 0, Verdict.WAIT),
+        ([health(1)], POLICY.pickup_timeout_seconds, Verdict.ATTENTION),
+        ([health(0), alarm(SignalState.BAD)], 0, Verdict.WAIT),
     ],
 )
-def test_ill_consumers_are_not_cut_over(good: bool | None, waited: int, verdict: Verdict) -> None:
-    assert judge_health_before_cutover(with_health(good, waited), NOW).verdict is verdict
+def test_the_old_key_of_ill_consumers_stays(
+    answers: list[Signal], waited: int, verdict: Verdict
+) -> None:
+    look = Look(NOW, used(K1, QUIET), used(K2, 60), signals=answers)
+    assert judge_pickup(looked(with_health(waited), look), look).verdict is verdict
 
 
-def test_without_a_health_url_nothing_is_asked() -> None:
-    assert judge_health_before_cutover(rotation(), NOW).verdict is Verdict.GO_ON
+def test_the_health_url_is_asked_when_nothing_else_is_missing() -> None:
+    look = Look(NOW, used(K1, QUIET - 1), used(K2, 60))
+    assert judge_pickup(looked(with_health(0), look), look).verdict is Verdict.WAIT
+
+
+@pytest.mark.parametrize(
+    ("held", "verdict", "says"),
+    [
+        (secret(ours(K2)), Verdict.GO_ON, "in use"),
+        (secret(ours(K1)), Verdict.ATTENTION, "somebody else changed the secret"),
+        (secret(ours(K2), replicas_out_of_sync=("r",)), Verdict.WAIT, "replicas"),
+    ],
+)
+def test_the_secret_has_to_be_as_it_was_published(
+    held: SecretState, verdict: Verdict, says: str
+) -> None:
+    look = Look(NOW, used(K1, QUIET), used(K2, 60), secret=held)
+    finding = judge_pickup(looked(rotation(new_version_id=ours(K2)), look), look)
+    assert finding.verdict is verdict
+    assert says in finding.reason
+
+
+def test_nobody_is_waited_for_when_the_old_key_is_exposed() -> None:
+    """Such a rotation waits for no pickup; it may even have lost its old key."""
+    look = Look(NOW, used(K1, 1), unused(K2, 60), signals=[alarm(SignalState.BAD)])
+    exposed = rotation(old_exposed=True, loops={})
+    assert judge_pickup(exposed, look).verdict is Verdict.GO_ON
+    lost = Look(NOW, used(K1, 1), None)
+    assert judge_pickup(exposed, lost).verdict is Verdict.BACK_OUT
 
 
 # --- the watch --------------------------------------------------------------------------------
 
 
 def watching(deactivated_seconds_ago: int, **fields: object) -> Rotation:
-    return rotation(deactivated_at=ago(deactivated_seconds_ago), **fields)
+    loops = {Phase.WATCH: Polling(began_at=ago(deactivated_seconds_ago))}
+    return rotation(loops=loops, **fields)
 
 
 def test_the_watch_covers_one_and_a_half_of_the_longest_interval_seen() -> None:
@@ -243,34 +281,35 @@ def test_the_watch_ends_well_only_with_a_use_after_the_deactivation(
     waited: int, new: Key | None, verdict: Verdict
 ) -> None:
     look = Look(NOW, used(K1, 200_000, active=False), new)
-    assert judge_cutover(looked(watching(waited), look), look).verdict is verdict
-
-
-def test_an_alarm_goes_back_at_once_and_an_unclear_one_is_not_success() -> None:
-    alarming = Look(NOW, None, used(K2, 5), alarming=["errors"])
-    assert judge_cutover(looked(watching(10), alarming), alarming).verdict is Verdict.BACK_OUT
-    unclear = Look(NOW, None, used(K2, 5), alarms_unclear=["errors"])
-    ended = watching(POLICY.watch_seconds)
-    assert judge_cutover(looked(ended, unclear), unclear).verdict is Verdict.SILENT
+    assert judge_watch(looked(watching(waited), look), look).verdict is verdict
 
 
 @pytest.mark.parametrize(
-    ("bad", "waited", "verdict"),
+    ("signal", "waited", "verdict"),
     [
-        (1, 10, Verdict.WAIT),
-        (1, POLICY.watch_seconds, Verdict.WAIT),
-        (2, 10, Verdict.BACK_OUT),
-        (0, POLICY.watch_seconds, Verdict.GO_ON),
+        (alarm(SignalState.BAD), 10, Verdict.BACK_OUT),
+        (alarm(SignalState.UNCLEAR), 10, Verdict.WAIT),
+        (alarm(SignalState.UNCLEAR), POLICY.watch_seconds, Verdict.SILENT),
+        (health(1), 10, Verdict.WAIT),
+        (health(1), POLICY.watch_seconds, Verdict.WAIT),
+        (health(2), 10, Verdict.BACK_OUT),
+        (health(0), POLICY.watch_seconds, Verdict.GO_ON),
     ],
 )
-def test_two_bad_answers_in_a_row_go_back_and_one_is_looked_at_again(
-    bad: int, waited: int, verdict: Verdict
+def test_a_bad_signal_goes_back_when_its_kind_says_so_and_an_unclear_one_is_no_success(
+    signal: Signal, waited: int, verdict: Verdict
 ) -> None:
-    look = Look(NOW, None, used(K2, 5))
-    found = looked(watching(waited), look)
-    found.seen.bad_health_in_a_row = bad
-    found.seen.health = Health(good=bad == 0, problem="no answer (ConnectTimeout)")
-    assert judge_cutover(found, look).verdict is verdict
+    look = Look(NOW, None, used(K2, 5), signals=[signal])
+    finding = judge_watch(looked(watching(waited), look), look)
+    assert finding.verdict is verdict
+    if verdict is Verdict.BACK_OUT:
+        assert str(signal) in finding.reason
+
+
+def test_a_secret_that_others_changed_ends_the_watch_with_a_person() -> None:
+    found = watching(POLICY.watch_seconds, new_version_id=ours(K2))
+    look = Look(NOW, None, used(K2, 5), secret=secret(ours(K1)))
+    assert judge_watch(looked(found, look), look).verdict is Verdict.SILENT
 
 
 # --- the return -------------------------------------------------------------------------------
@@ -280,7 +319,8 @@ SETTLED = GRACE + QUIET
 
 
 def returning(restored_seconds_ago: int, **fields: object) -> Rotation:
-    return rotation(restored_at=ago(restored_seconds_ago), **fields)
+    loops = {Phase.RETURN: Polling(began_at=ago(restored_seconds_ago))}
+    return rotation(loops=loops, **fields)
 
 
 @pytest.mark.parametrize(
@@ -310,14 +350,14 @@ def test_the_new_key_goes_only_when_nobody_needs_it(
 def test_reading_the_secret_with_the_new_key_ends_the_watch() -> None:
     look = Look(NOW, None, used(K2, 5, "secretsmanager"))
     found = looked(watching(POLICY.watch_seconds + 10), look)
-    assert judge_cutover(found, look).verdict is Verdict.GO_ON
+    assert judge_watch(found, look).verdict is Verdict.GO_ON
 
 
 def test_a_probe_does_not_end_the_watch() -> None:
     look = Look(NOW, None, used(K2, 5, "sts"))
     found = looked(watching(POLICY.watch_seconds + 10), look)
     found.probe_ended_at = ago(5)
-    assert judge_cutover(found, look).verdict is Verdict.SILENT
+    assert judge_watch(found, look).verdict is Verdict.SILENT
 
 
 def test_the_silence_of_a_consumer_that_moves_counts_as_an_interval() -> None:
@@ -333,7 +373,7 @@ def test_a_key_that_was_read_and_not_used_stays_after_a_back_out() -> None:
     begun = rotation(published_at=ago(2 * SETTLED))
     reading = Look(ago(1.4 * SETTLED), used(K1, 1.5 * SETTLED, "secretsmanager"), quiet)
     read = looked(begun, reading)
-    read.restored_at = ago(SETTLED)
+    read.loops[Phase.RETURN] = Polling(began_at=ago(SETTLED))
     # Our own probe of the old key, before the return, is the last use of it that shows.
     held = Look(NOW, used(K1, SETTLED + 10, "sts"), quiet)
     assert judge_return(looked(read, held), held).verdict is Verdict.ATTENTION
@@ -343,7 +383,12 @@ def test_a_key_that_was_read_and_not_used_stays_after_a_back_out() -> None:
 
 def test_a_job_that_only_reads_its_secret_is_told_why_it_was_not_seen() -> None:
     look = Look(NOW, used(K1, 60), used(K2, 60, "secretsmanager"))
-    late = rotation(pickup=Polling(began_at=ago(POLICY.pickup_timeout_seconds)))
+    late = rotation(loops={Phase.PICKUP: Polling(began_at=ago(POLICY.pickup_timeout_seconds))})
     finding = judge_pickup(looked(late, look), look)
     assert finding.verdict is Verdict.BACK_OUT
     assert "docs/consumers.md" in finding.reason
+
+
+def test_an_exposed_new_key_goes_whoever_uses_it() -> None:
+    look = Look(NOW, used(K1, 60), used(K2, 60), secret=secret(ours(K1), exposed=ours(K2)))
+    assert judge_return(looked(returning(0), look), look).verdict is Verdict.GO_ON

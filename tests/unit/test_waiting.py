@@ -7,10 +7,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.model.rotation import Polling, Rotation
+from keyturn.model.rotation import Phase, Polling, Rotation
 from keyturn.model.settings import MAX_POLLS
-from keyturn.rotate.polling import next_wait
-from keyturn.rotate.polls import wait_for_return
+from keyturn.rotate.waiting import next_wait, wait
 from tests.unit.worlds import NOW, POLICY
 
 
@@ -46,10 +45,9 @@ def test_the_return_is_looked_at_as_soon_as_the_new_key_may_go() -> None:
         policy=POLICY,
         secret_name="machine-user/u",
         started_at=NOW,
-        restored_at=NOW,
-        back=Polling(began_at=NOW, polls=30),
+        loops={Phase.RETURN: Polling(began_at=NOW, polls=30)},
     )
-    assert wait_for_return(returning, NOW + timedelta(seconds=settled - 100)) == 101
+    assert wait(returning, Phase.RETURN, NOW + timedelta(seconds=settled - 100)) == 101
 
 
 @given(
