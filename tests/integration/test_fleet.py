@@ -22,7 +22,7 @@ from keyturn.model.errors import (
     HandoverMissing,
 )
 from keyturn.model.moments import iso
-from tests.integration.account import CONTEXT, Account
+from tests.integration.account import CONTEXT, Account, assert_answers_what_is_read
 from tests.integration.aws_like import ACCOUNT, REGION, refuses
 
 BUCKET = "reports"
@@ -56,7 +56,9 @@ class Fleet:
     def call(self, handler: str, **fields: Any) -> Any:
         payload = {"context": self.context, "input": self.given, "run": self.run.dump()} | fields
         module = importlib.import_module(f"keyturn.handlers.rotate_fleet.{handler}")
-        return json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
+        answer = json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
+        assert_answers_what_is_read(handler, answer)
+        return answer
 
     def read(self, key: str) -> Any:
         return s3.read_json(BUCKET, key)
