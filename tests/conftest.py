@@ -46,6 +46,7 @@ SECONDS = {
     "demo/test_demo.py": 20,
     "cli/test_install.py": 20,
     "template/test_sam_build.py": 20,
+    "template/test_sam_deploy.py": 20,
     "unit/test_audit_page_screenshot.py": 20,
 }
 
