@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.model.execution import Execution
 from keyturn.model.rotation import Outcome, Phase, Polling, Rotation
-from keyturn.rotate import closing, rejecting
+from keyturn.rotate import closing, refusal
 from keyturn.rotate.checking import conclude
 from keyturn.rotate.evidence import Conclusion, Verdict
 from tests.unit.worlds import ARN, K1, K2, NOW, POLICY
@@ -98,10 +98,10 @@ def test_people_hear_of_a_rejection_where_nobody_waits_for_the_answer(
     given: object, about: str | None
 ) -> None:
     execution = Execution(ARN, NOW - timedelta(seconds=1))
-    told = rejecting.announcement(execution, given, "the reason")
+    told = refusal.of_request(execution, given, "the reason")
     assert (told is None) is (about is None)
     if told is not None and about is not None:
         assert about in told["message"]
         assert "the reason" in told["message"]
-    result = rejecting.result(execution, given, "the reason")
+    result = refusal.result_of_request(execution, given, "the reason")
     assert (result["outcome"], result["reason"]) == ("REJECTED", "the reason")
