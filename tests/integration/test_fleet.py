@@ -222,6 +222,24 @@ def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(
     assert [(user["userName"], user["why"]) for user in plan["left"]] == [("a", "COOLING_DOWN")]
 
 
+def test_attempts_that_are_long_ago_or_unreadable_hold_nobody_back(fleet: Fleet) -> None:
+    long_ago = {"at": iso(NOW - timedelta(days=30)), "run": "r", "batch": "fleet/r/outcomes/0.json"}
+    s3.write_json(BUCKET, ATTEMPTS_KEY, {"a": long_ago, "b": {"at": "soon", "run": "r"}})
+    assert audited(fleet).call("choose_users")["batches"] == [0]
+    plan = fleet.read(fleet.run.plan_key)
+    assert {user["userName"] for user in plan["chosen"]} == {"a", "b", "c"}
+
+
+def test_who_is_managed_must_be_known_unless_users_are_named(
+    fleet: Fleet, account: Account
+) -> None:
+    account.wire.next("ListSecrets", refuses("AccessDeniedException", status=400))
+    audited(fleet)
+    answer = fleet.call("choose_users")
+    assert (answer["next"], answer["ending"]) == ("END", "FleetRunFailed")
+    assert "not known" in answer["result"]["reason"]
+
+
 def test_the_limit_of_the_stack_cannot_be_exceeded_by_the_input(
     fleet: Fleet, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
