@@ -11,6 +11,7 @@ import itertools
 from typing import Any
 
 from localaws.clock import Sleeper, clock
+from localaws.overlay.stepfunctions_runs import awaiting, has_entered
 
 
 class Participants:
@@ -29,6 +30,10 @@ class Participants:
                 return self._join(passive=asked["passive"])
             case "sleep":
                 await self._sleep(asked["number"], asked["seconds"])
+            case "until":
+                arn, state = asked["execution"], asked["state"]
+                await self._sleep(asked["number"], asked["seconds"], arn, state)
+                return has_entered(arn, state)
             case "leave":
                 self._leave(asked["number"])
             case _:
@@ -43,7 +48,8 @@ class Participants:
         clock.work()
         return number
 
-    async def _sleep(self, number: int, seconds: float) -> None:
+    async def _sleep(self, number: int, seconds: float, arn: str = "", state: str = "") -> None:
+        """Until so many seconds have passed, or an execution has entered a state or ended."""
         sleeper = self._sleepers.get(number)
         if sleeper is None:  # it has left meanwhile
             return
@@ -53,8 +59,12 @@ class Participants:
             loop.call_soon_threadsafe(awake.set)
 
         sleeper.rouse = rouse
-        clock.fall_asleep(sleeper, seconds)
-        await awake.wait()
+        with awaiting(arn, state, lambda: clock.wake(sleeper)) as still:
+            with clock.busy():  # or it could come before anybody listens
+                clock.fall_asleep(sleeper, seconds)
+                if not still:
+                    clock.wake(sleeper)
+            await awake.wait()
 
     def _leave(self, number: int) -> None:
         sleeper = self._sleepers.pop(number, None)
