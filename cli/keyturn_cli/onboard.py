@@ -204,7 +204,7 @@ def offboarding(
 def _assert_at_rest(user: str, secret: SecretState | None, *, managed: bool) -> None:
     if secret is None or not secret.version(Label.CLAIM):
         return
-    how = f"keyturn backout {user}"
+    how = f"keyturn back-out {user}"
     if not managed:  # a back-out of such a user is refused
         how = f"keyturn onboard {user}, then {how}"
     raise CliError(

@@ -38,7 +38,7 @@ _STEPS = {
     Step.RESUME_PROVE: "it would go on with proving the stored new key",
     Step.RESUME_PICKUP: "it would go on with waiting for the consumers",
     Step.RESUME_WATCH: "it would go on with watching the consumers",
-    Step.CUT_OVER: "it would deactivate the old key",
+    Step.DEACTIVATE: "it would deactivate the old key",
     Step.BACK_OUT: "it would go back to the old key",
     Step.FINISH_BACK_OUT: "it would finish a back-out that died",
     Step.DISCARD: "it would delete the key that was not published, and clean up",

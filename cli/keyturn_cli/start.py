@@ -1,4 +1,4 @@
-"""`keyturn rotate`, `backout` and `watch`: start an execution, or find the one to follow."""
+"""`keyturn rotate`, `back-out` and `watch`: start an execution, or find the one to follow."""
 
 from __future__ import annotations
 

@@ -479,7 +479,7 @@ def interferences() -> Iterator[Case]:
         mend=_delete_what_is_not_in_charge,
     )
     yield Case(
-        "a native rotation puts a key of its own in charge",
+        "a native rotation puts a key of its own in AWSCURRENT",
         INTERFERED,
         PLAIN,
         disturb=_native,

@@ -26,7 +26,7 @@ _CONTINUE = {
     Step.RESUME_PROVE: "Prove New Key: look",
     Step.RESUME_PICKUP: "Check Pickup: look",
     Step.RESUME_WATCH: "Check Watch: look",
-    Step.CUT_OVER: "Deactivate Old Key: look",
+    Step.DEACTIVATE: "Deactivate Old Key: look",
     Step.BACK_OUT: "Reactivate Old Key: look",
     Step.FINISH_BACK_OUT: "Check Return: look",
     Step.EXPOSED_ONLY: "Deactivate Exposed Key: look",

@@ -23,7 +23,7 @@ from proofs.model.moves import (
 from proofs.model.state import AUTO, BACK_OUT, EMERGENCY, FOREIGN, NONE, World
 from proofs.model.working import DEACTIVATE, lost
 
-# With both keys active the label stays: it alone tells that the new key was in charge.
+# With both keys active the label stays: it alone tells that the new key was in AWSCURRENT.
 _WAY_BACK_ENDS = (BACKED_OUT, ISSUED, FAILED)
 
 
@@ -123,12 +123,12 @@ def _published(m: Move) -> Next:
 
 def _plan_discard(m: Move) -> Next:
     doomed = set(real.orphans(m.state, m.e, m.rules))
-    charge = (m.w.key_in(m.w.current), m.w.key_in(m.w.backout))
+    labelled = (m.w.key_in(m.w.current), m.w.key_in(m.w.backout))
     own = NONE if m.t.again else m.t.new  # then it is the exposed one, which was published
-    if own != NONE and (own not in charge or not m.rules.discard_looks):
+    if own != NONE and (own not in labelled or not m.rules.discard_looks):
         doomed.add(own)
-    if m.w.pending < FOREIGN and m.w.pending not in (NONE, *charge):
-        doomed.add(m.w.pending)  # stored by a dead execution, and in charge of nothing
+    if m.w.pending < FOREIGN and m.w.pending not in (NONE, *labelled):
+        doomed.add(m.w.pending)  # stored by a dead execution, and in no label that counts
     seen = (m.w.pending, m.w.backout)
     return m.writes(
         "looks", "Discard New Key: delete", m.w, doomed=tuple(sorted(doomed)), seen=seen

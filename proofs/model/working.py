@@ -178,7 +178,7 @@ def _deactivated(m: Move, text: str, key: int = NONE) -> Next:
 
 
 @step("Check Watch: look")
-def check_cutover(m: Move) -> Iterator[Next]:
+def check_watch(m: Move) -> Iterator[Next]:
     """handlers/check_consumers and evidence.judge_watch, with every verdict that can be."""
     if m.x.older:
         return
@@ -194,6 +194,6 @@ def check_cutover(m: Move) -> Iterator[Next]:
         silent = not m.t.exposed
         yield m.enters("finds AWSCURRENT moved", goes_back, out=bad, silent=silent)
         return
-    yield m.enters("sees the cutover healthy", CLOSE, m.w.used(m.t.new, BUSY), out=ROTATED)
+    yield m.enters("sees the deactivation healthy", CLOSE, m.w.used(m.t.new, BUSY), out=ROTATED)
     yield m.enters("sees a consumer hurt", goes_back, m.w.used(m.t.old, BUSY), out=bad)
     yield m.enters("sees nothing to the end", goes_back, out=bad, silent=not m.t.exposed)

@@ -147,7 +147,7 @@ class _Run:
                 return verdict
 
     def look_once_more(self) -> Verdict:
-        """Mirror `deactivate_key`; WAIT stands for CutoverPostponed."""
+        """Mirror `deactivate_key`; WAIT stands for DeactivationPostponed."""
         self.time += STEP_SECONDS
         return verification.judge_pickup(self.rotation, self.glance(health_asked=True)).verdict
 

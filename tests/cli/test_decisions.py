@@ -315,10 +315,10 @@ def test_offboarding_undoes_only_what_is_there() -> None:
     assert undone(facts(secret=secret(scheduled_for_deletion=True)), 7) == []
 
     claimed = labelled(secret(), Label.CLAIM)
-    with pytest.raises(CliError, match="undo it first: keyturn backout ci"):
+    with pytest.raises(CliError, match="undo it first: keyturn back-out ci"):
         undone(facts(tags=CARED_FOR, secret=claimed))
     # A back-out of a user without the tag is refused.
-    with pytest.raises(CliError, match="first: keyturn onboard ci, then keyturn backout ci"):
+    with pytest.raises(CliError, match="first: keyturn onboard ci, then keyturn back-out ci"):
         undone(facts(secret=claimed))
     with pytest.raises(CliError, match="another stack manages"):
         undone(facts(tags={"keyturn:managed": "us-east-1"}))

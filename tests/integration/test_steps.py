@@ -60,7 +60,7 @@ def quiet(account: Account, published: Execution) -> Execution:
 
 
 @pytest.fixture
-def cut_over(account: Account, quiet: Execution) -> Execution:
+def deactivated(account: Account, quiet: Execution) -> Execution:
     """One that has deactivated the old key."""
     assert quiet.call("deactivate_key", which="OLD")["next"] == "DEACTIVATED"
     account.wire.forget()
@@ -151,11 +151,11 @@ class TestDeactivate:
         quiet.call("deactivate_key", which="OLD")
         assert account.statuses()[old_key(quiet)] == "Inactive"
 
-    def test_twice_is_once(self, account: Account, cut_over: Execution) -> None:
-        cut_over.call("deactivate_key", which="OLD")
+    def test_twice_is_once(self, account: Account, deactivated: Execution) -> None:
+        deactivated.call("deactivate_key", which="OLD")
         assert "UpdateAccessKey" not in account.wire.operations
-        assert cut_over.rotation is not None
-        assert cut_over.rotation["seen"]["notes"] == []
+        assert deactivated.rotation is not None
+        assert deactivated.rotation["seen"]["notes"] == []
 
     def test_a_key_that_came_back_in_between_stays_recorded(
         self, account: Account, quiet: Execution
@@ -238,48 +238,48 @@ class TestDeactivate:
 
 class TestWatch:
     def test_a_secret_that_others_changed_is_no_success(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         """What the consumers read now is not what was watched."""
-        assert cut_over.rotation is not None
+        assert deactivated.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
-        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
+        deactivated.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
+        account.used(new_key(deactivated), datetime.now(UTC) - timedelta(minutes=1))
         account.version(NAME, "{}", version_id="f" * 32)
-        answer = cut_over.call("check_watch")
+        answer = deactivated.call("check_watch")
         assert answer["next"] == "SILENT"
         assert "somebody else changed the secret" in answer["result"]["reason"]
-        assert cut_over.call("reactivate_old_key")["next"] == "STAY"
+        assert deactivated.call("reactivate_old_key")["next"] == "STAY"
         assert account.labels()["AWSCURRENT"] == "f" * 32
 
 
 class TestWayBack:
     def test_the_old_key_is_reactivated_and_put_back(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         way_back = account.labels()["BACKOUT"]
-        assert cut_over.call("reactivate_old_key")["next"] == "RESTORE"
-        assert cut_over.call("prove_old_key")["next"] == "PROVEN"
-        assert cut_over.call("restore_old_version")["next"] == "WAIT"
+        assert deactivated.call("reactivate_old_key")["next"] == "RESTORE"
+        assert deactivated.call("prove_old_key")["next"] == "PROVEN"
+        assert deactivated.call("restore_old_version")["next"] == "WAIT"
         assert account.labels()["AWSCURRENT"] == way_back
-        assert account.statuses()[old_key(cut_over)] == "Active"
+        assert account.statuses()[old_key(deactivated)] == "Active"
         # AWSPREVIOUS has moved onto the rejected version: it is no way back.
-        assert account.labels()["AWSPREVIOUS"].startswith(new_key(cut_over))
+        assert account.labels()["AWSPREVIOUS"].startswith(new_key(deactivated))
 
-    def test_twice_is_once(self, account: Account, cut_over: Execution) -> None:
+    def test_twice_is_once(self, account: Account, deactivated: Execution) -> None:
         for _ in range(2):
-            cut_over.call("reactivate_old_key")
+            deactivated.call("reactivate_old_key")
         for _ in range(2):
-            cut_over.call("restore_old_version")
-        assert account.statuses()[old_key(cut_over)] == "Active"
+            deactivated.call("restore_old_version")
+        assert account.statuses()[old_key(deactivated)] == "Active"
 
     def test_a_lost_answer_to_the_reactivation_is_remembered_as_one(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         account.wire.next("UpdateAccessKey", loses_answer)
         with pytest.raises(AwsThrottled):
-            cut_over.call("reactivate_old_key")
-        answer = cut_over.call("reactivate_old_key")
+            deactivated.call("reactivate_old_key")
+        answer = deactivated.call("reactivate_old_key")
         assert answer["rotation"]["reactivatedAt"] is not None
 
     def test_what_a_person_deactivated_stays_inactive(
@@ -291,29 +291,31 @@ class TestWayBack:
 
     @pytest.mark.parametrize("moment", ["before", "between"])
     def test_a_deleted_old_key_is_no_way_back(
-        self, account: Account, cut_over: Execution, moment: str
+        self, account: Account, deactivated: Execution, moment: str
     ) -> None:
         def delete() -> None:
-            account.iam.delete_access_key(UserName="ci", AccessKeyId=old_key(cut_over))
+            account.iam.delete_access_key(UserName="ci", AccessKeyId=old_key(deactivated))
 
         if moment == "before":
             delete()
         else:
             account.wire.next("UpdateAccessKey", after(delete))
-        assert_refused(cut_over.call("reactivate_old_key"), "BLOCKED", "deleted")
+        assert_refused(deactivated.call("reactivate_old_key"), "BLOCKED", "deleted")
 
-    def test_an_exposed_key_never_comes_back(self, account: Account, cut_over: Execution) -> None:
+    def test_an_exposed_key_never_comes_back(
+        self, account: Account, deactivated: Execution
+    ) -> None:
         account.secrets.tag_resource(
-            SecretId=NAME, Tags=[{"Key": "keyturn:exposed-keys", "Value": old_key(cut_over)}]
+            SecretId=NAME, Tags=[{"Key": "keyturn:exposed-keys", "Value": old_key(deactivated)}]
         )
-        assert cut_over.call("reactivate_old_key")["next"] == "CUT_OVER"
-        assert account.statuses()[old_key(cut_over)] == "Inactive"
+        assert deactivated.call("reactivate_old_key")["next"] == "DEACTIVATE"
+        assert account.statuses()[old_key(deactivated)] == "Inactive"
 
     def test_a_secret_on_neither_key_is_left_alone(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         account.version(NAME, "{}", version_id="f" * 32, label="AWSCURRENT")
-        assert_refused(cut_over.call("restore_old_version"), "BLOCKED", "neither key")
+        assert_refused(deactivated.call("restore_old_version"), "BLOCKED", "neither key")
         assert account.labels()["AWSCURRENT"] == "f" * 32
 
 
@@ -321,14 +323,14 @@ class TestReturn:
     """A consumer has stayed on the new key, although the old one is in charge again."""
 
     @pytest.fixture
-    def stayed(self, account: Account, cut_over: Execution) -> Execution:
-        cut_over.until("reactivate_old_key", "prove_old_key", "restore_old_version")
-        assert cut_over.rotation is not None
+    def stayed(self, account: Account, deactivated: Execution) -> Execution:
+        deactivated.until("reactivate_old_key", "prove_old_key", "restore_old_version")
+        assert deactivated.rotation is not None
         long_ago = datetime.now(UTC) - timedelta(days=10)
-        cut_over.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
-        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
-        assert cut_over.call("check_return")["next"] == "ATTENTION"
-        return cut_over
+        deactivated.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
+        account.used(new_key(deactivated), datetime.now(UTC) - timedelta(minutes=1))
+        assert deactivated.call("check_return")["next"] == "ATTENTION"
+        return deactivated
 
     def test_both_keys_stay_and_a_person_is_told(self, account: Account, stayed: Execution) -> None:
         way_back = account.labels()["BACKOUT"]
@@ -446,14 +448,14 @@ class TestDiscard:
 
 class TestCloseRotation:
     @pytest.fixture
-    def watched(self, account: Account, cut_over: Execution) -> Execution:
-        assert cut_over.rotation is not None
+    def watched(self, account: Account, deactivated: Execution) -> Execution:
+        assert deactivated.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
-        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
-        assert cut_over.call("check_watch")["next"] == "GO_ON"
+        deactivated.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
+        account.used(new_key(deactivated), datetime.now(UTC) - timedelta(minutes=1))
+        assert deactivated.call("check_watch")["next"] == "GO_ON"
         account.wire.forget()
-        return cut_over
+        return deactivated
 
     def test_the_claim_is_taken_off_last(self, account: Account, watched: Execution) -> None:
         answer = watched.call("close_rotation")

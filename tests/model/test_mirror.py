@@ -81,7 +81,7 @@ def publish(account: Account, run: Execution) -> dict[str, list[str]]:
     return found
 
 
-def cut_over(account: Account, run: Execution) -> list[str]:
+def deactivated(account: Account, run: Execution) -> list[str]:
     assert run.rotation is not None
     account.used(run.rotation["oldAccessKeyId"], datetime.now(UTC) - timedelta(days=3))
     account.used(run.rotation["newAccessKeyId"], datetime.now(UTC))
@@ -121,7 +121,7 @@ def after_a_catch(states: dict[str, Any], name: str) -> set[str]:
 
 def test_a_rotation_makes_the_same_calls(account: Account, run: Execution) -> None:
     made = publish(account, run)
-    made["Deactivate Old Key"] = cut_over(account, run)
+    made["Deactivate Old Key"] = deactivated(account, run)
     assert run.rotation is not None
     run.rotation["outcome"] = "ROTATED"
     made["Close Rotation"] = call(account, run, "close_rotation")
@@ -130,7 +130,7 @@ def test_a_rotation_makes_the_same_calls(account: Account, run: Execution) -> No
 
 def test_a_back_out_makes_the_same_calls(account: Account, run: Execution) -> None:
     made = publish(account, run)
-    made["Deactivate Old Key"] = cut_over(account, run)
+    made["Deactivate Old Key"] = deactivated(account, run)
     made["Reactivate Old Key"] = call(account, run, "reactivate_old_key")
     run.call("prove_old_key")
     made["Restore Old Version"] = call(account, run, "restore_old_version")
@@ -160,7 +160,7 @@ def discarded() -> dict[str, list[str]]:
 
 def test_a_retirement_makes_the_same_calls(account: Account, run: Execution) -> None:
     publish(account, run)
-    cut_over(account, run)
+    deactivated(account, run)
     assert run.rotation is not None
     run.rotation["outcome"] = "ROTATED"
     run.call("close_rotation")

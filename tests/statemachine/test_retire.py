@@ -141,7 +141,7 @@ def an_unused_new_key_keeps_the_old_one(stack: Stack) -> None:
         stack.aws.control.set_last_used_date(new, when)
         version = stack.labels(user.name)["AWSCURRENT"]
         refused = stack.retire(user.name, user.access_key_id, version)
-        assert_refused(refused, "not been seen in use since the cutover")
+        assert_refused(refused, "not been seen in use since the deactivation")
     assert stack.keys(user.name) == {user.access_key_id: "Inactive", new: "Active"}
     assert "CLAIM" not in stack.labels(user.name)
 

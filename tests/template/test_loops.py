@@ -74,12 +74,12 @@ def followed(state: State, name: str, variables: dict[str, Any], answers: dict[s
 LOOPS = [
     ("Take Over", {}, "Take Over"),
     ("Reactivate Old Key", {}, "Reactivate Old Key"),
-    ("Reactivate Old Key", {"Reactivate Old Key": "CUT_OVER"}, "Deactivate Old Key"),
+    ("Reactivate Old Key", {"Reactivate Old Key": "DEACTIVATE"}, "Deactivate Old Key"),
     ("Deactivate Exposed Key", {}, "Deactivate Exposed Key"),
     ("Close Rotation", {}, "Close Rotation"),
     # One loop after another: a claim that is not released blocks the user.
     ("Reactivate Old Key", {}, "Close Rotation"),
-    ("Reactivate Old Key", {"Reactivate Old Key": "CUT_OVER"}, "Close Rotation"),
+    ("Reactivate Old Key", {"Reactivate Old Key": "DEACTIVATE"}, "Close Rotation"),
     ("Deactivate Exposed Key", {}, "Close Rotation"),
 ]
 

@@ -128,7 +128,7 @@ def broken_promise(
     exposed = seen.exposed_keys | {ask.exposed_key_id}
     checks = {
         "a rotation never goes on with an unusable new key": step
-        not in {Step.RESUME_PICKUP, Step.RESUME_WATCH, Step.CUT_OVER, Step.RESUME_PROVE}
+        not in {Step.RESUME_PICKUP, Step.RESUME_WATCH, Step.DEACTIVATE, Step.RESUME_PROVE}
         or (new is not None and new.active),
         "old and new are two keys": old is None or old != new,
         "a back-out leads to a key that exists": step is not Step.BACK_OUT or old is not None,

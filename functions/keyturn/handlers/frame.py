@@ -21,7 +21,7 @@ from keyturn.model.environment import Environment
 from keyturn.model.errors import (
     AwsRefused,
     ClaimLost,
-    CutoverPostponed,
+    DeactivationPostponed,
     ExecutionRedriven,
     KeyNotProven,
     KeyturnError,
@@ -167,7 +167,7 @@ REFUSED: tuple[type[KeyturnError], ...] = (
     RequestRejected,
     ClaimLost,
     ExecutionRedriven,
-    CutoverPostponed,
+    DeactivationPostponed,
 )
 BLOCKED: tuple[type[KeyturnError], ...] = (KeyNotProven, WorldContradictory, AwsRefused)
 
@@ -187,7 +187,7 @@ def _refusal(event: Event, error: KeyturnError) -> Answer:
         redriven = isinstance(error, ExecutionRedriven)
         told = refusal.claim_lost(rotation, reason, event.execution.arn, redriven=redriven)
         return Answer("CLAIM_LOST", rotation, announcement=told)
-    if isinstance(error, CutoverPostponed):
+    if isinstance(error, DeactivationPostponed):
         # Not an error: the evidence changed, so the wait that was due anyway goes on.
         rotation.why = reason
         pickup = rotation.loops.get(Phase.PICKUP)

@@ -39,7 +39,7 @@ class KeyNotProven(KeyturnError):
     """A stored key does not authenticate as the user it belongs to, and waiting will not help."""
 
 
-class CutoverPostponed(KeyturnError):
+class DeactivationPostponed(KeyturnError):
     """The last look before the deactivation found a reason to go on waiting for the consumers."""
 
 

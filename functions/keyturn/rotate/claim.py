@@ -27,7 +27,7 @@ _CONTINUES = frozenset(
         Step.RESUME_PROVE,
         Step.RESUME_PICKUP,
         Step.RESUME_WATCH,
-        Step.CUT_OVER,
+        Step.DEACTIVATE,
         Step.BACK_OUT,
         Step.FINISH_BACK_OUT,
         Step.DISCARD,

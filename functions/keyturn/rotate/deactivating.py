@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from keyturn.aws import iam, secrets
-from keyturn.model.errors import CutoverPostponed, WorldContradictory
+from keyturn.model.errors import DeactivationPostponed, WorldContradictory
 from keyturn.model.execution import Execution
 from keyturn.model.following import Next
 from keyturn.model.identifiers import masked
@@ -23,7 +23,7 @@ def deactivate(execution: Execution, rotation: Rotation, which: Which) -> Next:
     """Deactivate the key that `which` names; the old one only if all evidence still is good.
 
     Raises:
-        CutoverPostponed: there is a reason to go on waiting for the consumers.
+        DeactivationPostponed: there is a reason to go on waiting for the consumers.
         WorldContradictory: there is one that waiting does not mend.
     """
     state = claim.required(rotation.secret_name, execution.mark)
@@ -48,7 +48,7 @@ def deactivate(execution: Execution, rotation: Rotation, which: Which) -> Next:
 def _assert_still_so(finding: Conclusion) -> None:
     """Raise when the evidence has changed since the last look, however shortly ago that was."""
     if finding.verdict is Verdict.WAIT:
-        raise CutoverPostponed(finding.reason)
+        raise DeactivationPostponed(finding.reason)
     if finding.verdict is not Verdict.GO_ON:
         raise WorldContradictory(finding.reason)
 
@@ -74,7 +74,7 @@ def _deactivate(rotation: Rotation, state: SecretState, key: Key | None) -> None
 def reactivate(execution: Execution, rotation: Rotation) -> Next:
     """Make the old key active, if this rotation deactivated it and it is not exposed.
 
-    RESTORE goes on with the secret, STAY and CUT_OVER close the rotation; the latter deactivates
+    RESTORE goes on with the secret, STAY and DEACTIVATE close the rotation; the latter deactivates
     an exposed key first.
 
     Raises:
@@ -106,7 +106,7 @@ def reactivate(execution: Execution, rotation: Rotation) -> Next:
 
 
 def _exposed(rotation: Rotation) -> Next:
-    """Answer CUT_OVER: an exposed key never comes back, so its deactivation is finished."""
+    """Answer DEACTIVATE: an exposed key never comes back, so its deactivation is finished."""
     rotation.old_exposed = True
     rotation.ends(
         Outcome.NEEDS_ATTENTION,
@@ -114,7 +114,7 @@ def _exposed(rotation: Rotation) -> Next:
         "reactivated, and its deactivation could not be completed: deactivate it by hand",
         error="AttentionNeeded",
     )
-    return Next("CUT_OVER")
+    return Next("DEACTIVATE")
 
 
 def _way_back(rotation: Rotation) -> str:

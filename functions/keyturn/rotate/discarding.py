@@ -75,7 +75,7 @@ def _published(rotation: Rotation, mark: str, why: str) -> Next:
         record(rotation, claim.required(rotation.secret_name, mark), mark)
         return _OVER
     rotation.why = why
-    return Next("CUT_OVER" if rotation.old_exposed else "PUBLISHED")
+    return Next("DEACTIVATE" if rotation.old_exposed else "PUBLISHED")
 
 
 def _find_own_version(rotation: Rotation, world: World, mark: str) -> None:

@@ -27,7 +27,7 @@ def publish(execution: Execution, rotation: Rotation) -> Next:
         rotation.ends(Outcome.ISSUED, rotation.why)
         return Next("ISSUED")
     if rotation.old_exposed:
-        return Next("CUT_OVER")
+        return Next("DEACTIVATE")
     return Next("WAIT", waiting.begin(rotation, Phase.PICKUP, since=now))
 
 

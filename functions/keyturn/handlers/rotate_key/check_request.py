@@ -5,7 +5,7 @@ from __future__ import annotations
 from keyturn.aws import fence
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import ExecutionRedriven, RequestRejected
-from keyturn.rotate import announce, rejecting
+from keyturn.rotate import announce, refusal
 from keyturn.rotate.beginning import begin
 
 
@@ -20,8 +20,8 @@ def step(event: Event) -> Answer:
         return Answer(
             "REJECTED",
             ending="RequestRejected",
-            announcement=rejecting.announcement(execution, given, reason),
-            result=rejecting.result(execution, given, reason),
+            announcement=refusal.of_request(execution, given, reason),
+            result=refusal.result_of_request(execution, given, reason),
         )
     told = announce.announce(rotation, execution.arn) if rotation.outcome else None
     return Answer(found.word, rotation, wait_seconds=found.wait_seconds, announcement=told)

@@ -94,7 +94,7 @@ def _undo_published(world: World, ask: Ask, picture: Picture, old: Key) -> Decis
     )
     if old.id in picture.exposed:
         if ask.recovery_of and picture.current.key is not None and picture.current.key.active:
-            step = Step.CUT_OVER if old.active else Step.RESUME_WATCH
+            step = Step.DEACTIVATE if old.active else Step.RESUME_WATCH
             return replace(
                 ids,
                 step=step,

@@ -93,7 +93,7 @@ def emergency_published(world: World, picture: Picture, old: Key, exposed: Key) 
                 new_key_id=new.id,
             )
         return Decision(
-            Step.CUT_OVER if old.active else Step.RESUME_WATCH,
+            Step.DEACTIVATE if old.active else Step.RESUME_WATCH,
             f"deactivating the exposed key {masked(old.id)}: {masked(new.id)} is published",
             old_key_id=old.id,
             old_version_id=picture.old.version,
@@ -128,7 +128,7 @@ def emergency_start(world: World, picture: Picture, exposed: Key) -> Decision:
                 new_key_id=current.id,
             )
         return Decision(
-            Step.CUT_OVER,
+            Step.DEACTIVATE,
             f"deactivating the exposed key {masked(exposed.id)}: {masked(current.id)} is published",
             old_key_id=exposed.id,
             new_key_id=current.id,

@@ -59,7 +59,7 @@ def resume_published(world: World, ask: Ask, picture: Picture, old: Key) -> Deci
         old_exposed=old.id in picture.exposed,
     )
     if old.active and ids.old_exposed:
-        return replace(ids, step=Step.CUT_OVER, reason="the old key is exposed and active")
+        return replace(ids, step=Step.DEACTIVATE, reason="the old key is exposed and active")
     if new.id in picture.exposed:
         return emergency_published(world, picture, old, new)
     if old.active:
