@@ -152,6 +152,16 @@ class Control:
             },
         )
 
+    def until(self, execution: str, state: str = "", *, seconds: float) -> bool:
+        """Wait until an execution enters a state, or ends; at most so long, in real time.
+
+        Returns whether it has entered the state, or without one: whether it has ended. An
+        execution that ends without entering the state ends the wait, too.
+        """
+        asked = {"execution": execution, "state": state, "seconds": seconds}
+        patience = seconds + TIMEOUT_SECONDS
+        return bool(self._post("executions/until", asked, timeout=patience))
+
     def now(self) -> float:
         """Unix time by the emulator's clock."""
         return float(self._post("clock/now", {}))

@@ -7,11 +7,30 @@ here; `localaws.control.Joined` is the other end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import Any
 
+from ministack.core.responses import request_scope
+
 from localaws.clock import Sleeper, clock
 from localaws.overlay.stepfunctions_runs import awaiting, has_entered
+
+
+async def reached(arn: str, state: str, seconds: float) -> bool:
+    """Wait in real time for an execution to enter a state (or ""): to end; whether it has."""
+    loop, awake = asyncio.get_running_loop(), asyncio.Event()
+    region, account = arn.split(":")[3:5]
+    with request_scope(account, region):
+        with awaiting(arn, state, lambda: _rouse(loop, awake)) as still:
+            if still:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(awake.wait(), seconds)
+        return has_entered(arn, state)
+
+
+def _rouse(loop: asyncio.AbstractEventLoop, awake: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(awake.set)
 
 
 class Participants:
@@ -55,10 +74,7 @@ class Participants:
             return
         loop, awake = asyncio.get_running_loop(), asyncio.Event()
 
-        def rouse() -> None:
-            loop.call_soon_threadsafe(awake.set)
-
-        sleeper.rouse = rouse
+        sleeper.rouse = lambda: _rouse(loop, awake)
         with awaiting(arn, state, lambda: clock.wake(sleeper)) as still:
             with clock.busy():  # or it could come before anybody listens
                 clock.fall_asleep(sleeper, seconds)
