@@ -113,6 +113,7 @@ class Execution:
         )
         payload = json.loads(json.dumps(self.payload(**of_the_state | fields)))
         answer: dict[str, Any] = json.loads(json.dumps(module.handler(payload, CONTEXT)))
+        assert_answers_what_is_read(name, answer)
         self.rotation = answer["rotation"] or self.rotation
         return answer
 
@@ -140,6 +141,28 @@ def states_functions() -> dict[str, tuple[str, dict[str, str]]]:
             }
             found[name.lower().replace(" ", "_")] = (handler, said)
     return found
+
+
+def assert_answers_what_is_read(handler: str, answer: dict[str, Any]) -> None:
+    """Check that an answer has each field that a state reads: a missing one is an error there."""
+    assert _read_by_states(handler) <= answer.keys()
+
+
+@functools.cache
+def _read_by_states(handler: str) -> frozenset[str]:
+    function = f"${{{handler.title().replace('_', '')}FunctionArn}}"
+    states = [
+        state
+        for path in FOLDER.glob("*.asl.json")
+        for scope in Definition.load(path).scopes()
+        for state in scope.states.values()
+    ]
+    return frozenset(
+        field
+        for state in states
+        if state.get("Arguments", {}).get("FunctionName") == function
+        for field in re.findall(r"\.Payload\.(\w+)", json.dumps(state))
+    )
 
 
 def assert_refused(answer: dict[str, Any], following: str, words: str = "") -> None:

@@ -22,7 +22,7 @@ from keyturn.model.errors import (
     HandoverMissing,
 )
 from keyturn.model.moments import iso
-from tests.integration.account import CONTEXT, Account
+from tests.integration.account import CONTEXT, Account, assert_answers_what_is_read
 from tests.integration.aws_like import ACCOUNT, REGION, refuses
 
 BUCKET = "reports"
@@ -56,7 +56,9 @@ class Fleet:
     def call(self, handler: str, **fields: Any) -> Any:
         payload = {"context": self.context, "input": self.given, "run": self.run.dump()} | fields
         module = importlib.import_module(f"keyturn.handlers.rotate_fleet.{handler}")
-        return json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
+        answer = json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
+        assert_answers_what_is_read(handler, answer)
+        return answer
 
     def read(self, key: str) -> Any:
         return s3.read_json(BUCKET, key)
@@ -193,7 +195,13 @@ def test_choosing_again_chooses_the_same(fleet: Fleet) -> None:
 def test_the_next_run_of_the_day_leaves_who_was_tried(fleet: Fleet, account: Account) -> None:
     started(fleet)
     later = audited(Fleet(account, "two"))
-    assert later.call("choose_users") == {"next": "SUM_UP", "ending": None, "batches": []}
+    assert later.call("choose_users") == {
+        "next": "SUM_UP",
+        "ending": None,
+        "result": None,
+        "announcement": None,
+        "batches": [],
+    }
 
 
 def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(
@@ -212,6 +220,24 @@ def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(
     plan = in_the_middle.read(in_the_middle.run.plan_key)
     assert [user["userName"] for user in plan["chosen"]] == ["b", "c"]
     assert [(user["userName"], user["why"]) for user in plan["left"]] == [("a", "COOLING_DOWN")]
+
+
+def test_attempts_that_are_long_ago_or_unreadable_hold_nobody_back(fleet: Fleet) -> None:
+    long_ago = {"at": iso(NOW - timedelta(days=30)), "run": "r", "batch": "fleet/r/outcomes/0.json"}
+    s3.write_json(BUCKET, ATTEMPTS_KEY, {"a": long_ago, "b": {"at": "soon", "run": "r"}})
+    assert audited(fleet).call("choose_users")["batches"] == [0]
+    plan = fleet.read(fleet.run.plan_key)
+    assert {user["userName"] for user in plan["chosen"]} == {"a", "b", "c"}
+
+
+def test_who_is_managed_must_be_known_unless_users_are_named(
+    fleet: Fleet, account: Account
+) -> None:
+    account.wire.next("ListSecrets", refuses("AccessDeniedException", status=400))
+    audited(fleet)
+    answer = fleet.call("choose_users")
+    assert (answer["next"], answer["ending"]) == ("END", "FleetRunFailed")
+    assert "not known" in answer["result"]["reason"]
 
 
 def test_the_limit_of_the_stack_cannot_be_exceeded_by_the_input(

@@ -230,11 +230,12 @@ def die_holding_the_claim(done: Rotated) -> None:
             user=done.user,
             status=400,
             code="InvalidInput",
+            count=3,  # and at each try that follows
         )
     )
     dead = done.retire()
     assert (dead.error, dead.result["outcome"]) == ("RetirementFailed", "FAILED")
-    assert len(control.faults_fired(rule=rule)) == 1
+    assert len(control.faults_fired(rule=rule)) == 3
     assert "CLAIM" in done.stack.labels(done.user)
 
 

@@ -180,6 +180,11 @@ def digest(told: Told) -> Announcement:
     )
 
 
+def going_on(following: str) -> dict[str, Any]:
+    """Return what a function answers of a run that has not ended."""
+    return {"next": following, "ending": None, "result": None, "announcement": None}
+
+
 def rejected(run: FleetRun, error: Exception, now: datetime) -> dict[str, Any]:
     """Return the answer of a run whose request is wrong: nothing was looked at."""
     told = f"The fleet run was rejected, nothing was started: {type(error).__name__}: {error}"

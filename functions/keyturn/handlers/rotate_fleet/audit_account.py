@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.fleet import account
-from keyturn.fleet.digest import failed, rejected
+from keyturn.fleet.digest import failed, going_on, rejected
 from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
 from keyturn.handlers.frame import framed
@@ -25,7 +25,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
     except (AuditFailed, AwsRefused) as error:
         said = failed(this, "could not audit the account", error, datetime.now(UTC))
         return {"run": None, "audit": None} | said
-    return {"next": "GO_ON", "ending": None, "run": this.dump(), "audit": summary}
+    return {"run": this.dump(), "audit": summary} | going_on("GO_ON")
 
 
 handler = framed(__name__, run)

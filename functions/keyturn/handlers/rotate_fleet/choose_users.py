@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from keyturn.fleet.digest import failed
+from keyturn.fleet.digest import failed, going_on
 from keyturn.fleet.planning import plan
 from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
@@ -23,7 +23,7 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         return {"batches": []} | failed(
             this, "could not choose whom to rotate", error, datetime.now(UTC)
         )
-    return {"next": "ROTATE" if numbers else "SUM_UP", "ending": None, "batches": numbers}
+    return {"batches": numbers} | going_on("ROTATE" if numbers else "SUM_UP")
 
 
 handler = framed(__name__, run)
