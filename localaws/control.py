@@ -38,6 +38,14 @@ class Joined:
         asked = {"number": self._number, "seconds": seconds}
         self._control._post("clock/sleep", asked, timeout=None)
 
+    def until(self, execution: str, state: str = "", *, seconds: float) -> bool:
+        """Sleep until an execution enters a state, or ends; at most so long by the moved clock.
+
+        Returns whether it has entered the state, or without one: whether it has ended.
+        """
+        asked = {"number": self._number, "seconds": seconds, "execution": execution, "state": state}
+        return bool(self._control._post("clock/until", asked, timeout=None))
+
     def leave(self) -> None:
         """Take part no more, from any thread; a sleep ends at once."""
         self._control._post("clock/leave", {"number": self._number})
@@ -143,6 +151,16 @@ class Control:
                 "Resources": resources or [],
             },
         )
+
+    def until(self, execution: str, state: str = "", *, seconds: float) -> bool:
+        """Wait until an execution enters a state, or ends; at most so long, in real time.
+
+        Returns whether it has entered the state, or without one: whether it has ended. An
+        execution that ends without entering the state ends the wait, too.
+        """
+        asked = {"execution": execution, "state": state, "seconds": seconds}
+        patience = seconds + TIMEOUT_SECONDS
+        return bool(self._post("executions/until", asked, timeout=patience))
 
     def now(self) -> float:
         """Unix time by the emulator's clock."""

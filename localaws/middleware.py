@@ -33,7 +33,7 @@ from localaws.model import ApiCall, CredentialReportModel, FaultRule, LastUsedMo
 from localaws.overlay.credential_report import reports
 from localaws.overlay.iam import iso_seconds
 from localaws.overlay.lambda_workers import Workers
-from localaws.participants import Participants
+from localaws.participants import Participants, reached
 from localaws.state import Request
 
 Scope = dict[str, Any]
@@ -211,6 +211,8 @@ class Middleware:
         try:
             if command.startswith("clock/"):
                 answer = await self._participants.answer(command.removeprefix("clock/"), asked)
+            elif command == "executions/until":
+                answer = await reached(asked["execution"], asked["state"], asked["seconds"])
             else:
                 answer = self._controlled(command, asked)
             status, result = 200, answer

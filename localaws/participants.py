@@ -7,10 +7,30 @@ here; `localaws.control.Joined` is the other end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import Any
 
+from ministack.core.responses import request_scope
+
 from localaws.clock import Sleeper, clock
+from localaws.overlay.stepfunctions_runs import awaiting, has_entered
+
+
+async def reached(arn: str, state: str, seconds: float) -> bool:
+    """Wait in real time for an execution to enter a state (or ""): to end; whether it has."""
+    loop, awake = asyncio.get_running_loop(), asyncio.Event()
+    region, account = arn.split(":")[3:5]
+    with request_scope(account, region):
+        with awaiting(arn, state, lambda: _rouse(loop, awake)) as still:
+            if still:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(awake.wait(), seconds)
+        return has_entered(arn, state)
+
+
+def _rouse(loop: asyncio.AbstractEventLoop, awake: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(awake.set)
 
 
 class Participants:
@@ -29,6 +49,10 @@ class Participants:
                 return self._join(passive=asked["passive"])
             case "sleep":
                 await self._sleep(asked["number"], asked["seconds"])
+            case "until":
+                arn, state = asked["execution"], asked["state"]
+                await self._sleep(asked["number"], asked["seconds"], arn, state)
+                return has_entered(arn, state)
             case "leave":
                 self._leave(asked["number"])
             case _:
@@ -43,18 +67,20 @@ class Participants:
         clock.work()
         return number
 
-    async def _sleep(self, number: int, seconds: float) -> None:
+    async def _sleep(self, number: int, seconds: float, arn: str = "", state: str = "") -> None:
+        """Until so many seconds have passed, or an execution has entered a state or ended."""
         sleeper = self._sleepers.get(number)
         if sleeper is None:  # it has left meanwhile
             return
         loop, awake = asyncio.get_running_loop(), asyncio.Event()
 
-        def rouse() -> None:
-            loop.call_soon_threadsafe(awake.set)
-
-        sleeper.rouse = rouse
-        clock.fall_asleep(sleeper, seconds)
-        await awake.wait()
+        sleeper.rouse = lambda: _rouse(loop, awake)
+        with awaiting(arn, state, lambda: clock.wake(sleeper)) as still:
+            with clock.busy():  # or it could come before anybody listens
+                clock.fall_asleep(sleeper, seconds)
+                if not still:
+                    clock.wake(sleeper)
+            await awake.wait()
 
     def _leave(self, number: int) -> None:
         sleeper = self._sleepers.pop(number, None)

@@ -50,15 +50,16 @@ class Calls:
         """The calls that meet every criterion of `Control.calls`."""
         since, key = criteria["since"] or 0, criteria["access_key_id"]
         principal, action, about = (criteria[name] for name in ("principal", "action", "about"))
+        # From the newest on: who watches one user asks for what is since its last look.
+        recent = itertools.takewhile(lambda call: call.time >= since, reversed(self._calls.copy()))
         return [
             call
-            for call in self._calls.copy()
-            if call.time >= since
-            and (key is None or call.access_key_id == key)
+            for call in recent
+            if (key is None or call.access_key_id == key)
             and (principal is None or principal in call.principal)
             and (action is None or action == f"{call.service}:{call.action}")
             and (about is None or about in call.about)
-        ]
+        ][::-1]
 
 
 @dataclass(frozen=True)

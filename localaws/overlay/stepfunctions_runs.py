@@ -19,12 +19,13 @@ whoever relies on that time alone. Unlike AWS, a Parallel or Map state is run ag
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
 import logging
 import re
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,6 +79,8 @@ _current: contextvars.ContextVar[Run | None] = contextvars.ContextVar("localaws_
 _runs: dict[str, Run] = {}
 _starting = threading.Lock()
 _ending = threading.RLock()
+# Who waits outside for an execution, by its ARN: the state that it is to enter ("" for its end).
+_awaited: dict[str, list[tuple[str, Callable[[], None]]]] = {}
 
 
 def install() -> None:
@@ -123,6 +126,46 @@ def hold_up(seconds: float) -> None:
     run = _current.get()
     threading.Event.wait(Event() if run is None else run.over, seconds)
     still_running()
+
+
+@contextlib.contextmanager
+def awaiting(arn: str, state: str, then: Callable[[], None]) -> Iterator[bool]:
+    """Within this block, call `then` as soon as an execution enters a state, or ends.
+
+    Yields whether it has not done so already. The execution need not have been started yet.
+    """
+    awaited = (state, then)
+    with _ending:
+        still = not (has_entered(arn, state) or has_entered(arn, ""))
+        _awaited.setdefault(arn, []).append(awaited)
+    try:
+        yield still
+    finally:
+        with _ending:
+            _awaited[arn].remove(awaited)
+            if not _awaited[arn]:
+                del _awaited[arn]
+
+
+def has_entered(arn: str, state: str) -> bool:
+    """Whether an execution has entered a state; "": whether it has ended."""
+    execution = sfn._executions.get(arn)
+    if execution is None:
+        return False
+    if not state:
+        return bool(execution["status"] != "RUNNING")
+    return any(
+        event.get("stateEnteredEventDetails", {}).get("name") == state
+        for event in execution["events"]
+    )
+
+
+def _tell(arn: str, state: str = "") -> None:
+    """Let those go on who wait for an execution that has entered this state, or (""): has ended."""
+    with _ending:
+        for awaited, then in _awaited.get(arn, ()):
+            if not state or state == awaited:
+                then()
 
 
 def pause_until(timestamp: str) -> None:
@@ -267,6 +310,7 @@ def _step(
     context["State"] = {"Name": name, "EnteredTime": sfn.now_iso(), "RetryCount": 0}
     entered = {"name": name, "input": json.dumps(data)}
     sfn._add_event(execution, f"{kind}StateEntered", {"stateEnteredEventDetails": entered})
+    _tell(execution["executionArn"], name)
     following: str | None = None
     match kind:
         case "Fail":
@@ -312,6 +356,7 @@ def _end(run: Run, status: str, event: str, details: dict[str, Any], **fields: A
         sfn._add_event(execution, event, {f"{event[0].lower()}{event[1:]}EventDetails": details})
         run.over.set()
     sfn._emit_execution_status_event(execution)
+    _tell(execution["executionArn"])
 
 
 def _succeed(run: Run, output: str) -> None:
@@ -337,6 +382,7 @@ def _waking(original: Callable[[Any], Response]) -> Callable[[Any], Response]:
             run = _runs.get(data.get("executionArn"))
             if run is not None and run.execution["status"] != "RUNNING":
                 run.over.set()
+        _tell(data.get("executionArn"))
         return answer
 
     return stop

@@ -28,6 +28,7 @@ ISO_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 # Until its fence is over, a dead execution's claim makes a ROTATE answer with these words.
 STILL_FENCED = "may still take effect"
+BETWEEN_TRIES_SECONDS = 1.5
 
 
 def assert_outcome(
@@ -179,4 +180,4 @@ def rotate_when_free(stack: Stack, user: str, **fields: object) -> Ended:
         ended = stack.rotate(user, **fields)
         if ended.error != "RequestRejected" or STILL_FENCED not in ended.result["reason"]:
             return ended
-        time.sleep(0.5)
+        time.sleep(BETWEEN_TRIES_SECONDS)

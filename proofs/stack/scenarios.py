@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from keyturn.model.identifiers import recovery_name
 from localaws.consumer import Consumer
@@ -25,6 +24,8 @@ Scenario = Callable[[Stack], None]
 # More scenarios than this at once would wait for the processor and not for AWS.
 AT_ONCE = 24
 SAMPLE_SECONDS = 0.2
+# Where every execution of RotateKey begins.
+FIRST_STATE = "Check Request"
 # A rotation with this timing waits for its consumers until somebody interferes.
 STAYS_OPEN = {"pickupTimeoutSeconds": 600, "quietPeriodSeconds": 300}
 
@@ -138,16 +139,8 @@ def never_again(stack: Stack, user: str, key_id: str) -> Iterator[None]:
 def recovery_of(stack: Stack, dead: str, *, within_seconds: float = 60) -> str:
     """The ARN of the execution that the rule starts for a dead one, once it is there."""
     arn = f"{dead.rsplit(':', 1)[0]}:{recovery_name(dead)}"
-
-    def there() -> bool:
-        try:
-            stack.machines.describe_execution(executionArn=arn)
-        except ClientError as error:
-            assert error.response["Error"]["Code"] == "ExecutionDoesNotExist"  # noqa: PT017
-            return False
-        return True
-
-    eventually(there, within_seconds=within_seconds, what=f"a back-out of {dead} starts")
+    there = stack.aws.control.until(arn, FIRST_STATE, seconds=within_seconds)
+    assert there, f"waited {within_seconds} seconds in vain until a back-out of {dead} starts"
     return arn
 
 

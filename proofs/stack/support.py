@@ -176,13 +176,9 @@ class Stack:
 
     def ended(self, arn: str, *, within_seconds: float = 180) -> Ended:
         """Wait until an execution has ended and return how."""
-        found: dict[str, Any] = {}
-
-        def over() -> bool:
-            found.update(self.machines.describe_execution(executionArn=arn))
-            return bool(found["status"] != "RUNNING")
-
-        eventually(over, within_seconds=within_seconds, what=f"{arn} ends", every_seconds=0.25)
+        over = self.aws.control.until(arn, seconds=within_seconds)
+        assert over, f"waited {within_seconds} seconds in vain until {arn} ends"
+        found = self.machines.describe_execution(executionArn=arn)
         return Ended(arn, found["status"], found.get("error"), result_of(found), self.states(arn))
 
     def retire(self, user: str, old: str, version: str, *, seconds: int = 0) -> Ended:
@@ -228,11 +224,9 @@ class Stack:
 
     def reaches(self, arn: str, state: str, *, within_seconds: float = 120) -> None:
         """Wait until an execution has entered a state."""
-        eventually(
-            lambda: state in self.states(arn),
-            within_seconds=within_seconds,
-            what=f"{arn} enters {state}",
-            every_seconds=0.25,
+        entered = self.aws.control.until(arn, state, seconds=within_seconds)
+        assert entered, (
+            f"waited at most {within_seconds} seconds in vain until {arn} enters {state}"
         )
 
     def keys(self, user: str) -> dict[str, str]:

@@ -299,6 +299,31 @@ def test_a_credential_report_is_reused_for_hours(moved: Toy, here: Joined) -> No
 # --- who takes part from outside ------------------------------------------------------------------
 
 
+def test_somebody_is_woken_when_an_execution_enters_a_state(
+    moved: Toy, here: Joined, name: str
+) -> None:
+    one_more = {"Type": "Wait", "Seconds": DAY}
+    states = {"A": {**one_more, "Next": "B"}, "B": {**one_more, "End": True}}
+    machine = moved.machine(name, {"StartAt": "A", "States": states})
+    arn, began = moved.start({}, machine), moved.aws.control.now()
+
+    def passed() -> float:
+        return round((moved.aws.control.now() - began) / DAY, 2)
+
+    assert here.until(arn, "B", seconds=5 * DAY)
+    assert passed() == 1
+    assert here.until(arn, "A", seconds=5 * DAY)  # it has entered that before
+    assert not here.until(arn, seconds=HOUR)  # it has not ended yet
+    assert passed() == 1.04
+    assert here.until(arn, seconds=5 * DAY)
+    assert passed() == 2
+    assert not here.until(arn, "C", seconds=5 * DAY)  # it never did
+    stopped = moved.start({}, machine)
+    moved.aws.client("stepfunctions").stop_execution(executionArn=stopped)
+    assert here.until(stopped, seconds=5 * DAY)
+    assert passed() == 2
+
+
 def test_a_consumer_works_by_the_clock_and_stops_at_once(
     moved: Toy, here: Joined, name: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,6 +57,26 @@ def test_an_input_must_be_json(toy: Toy) -> None:
     machine = toy.outputs["MachineArn"]
     code = refused(stepfunctions.start_execution, stateMachineArn=machine, input="{")
     assert code == "InvalidExecutionInput"
+
+
+def test_who_waits_for_an_execution_is_woken(toy: Toy, name: str) -> None:
+    """By the state that it waits for, by the end, and by neither when the time is over."""
+    execution = toy.start({"do": "sleep", "seconds": 3}, name=name)
+    until = toy.aws.control.until
+    assert not until(execution, "No Such State", seconds=0.2)
+    (first, *_) = toy.states(execution)
+    assert until(execution, first, seconds=30)
+    assert toy.described(execution)["status"] == "RUNNING"
+    toy.aws.client("stepfunctions").stop_execution(executionArn=execution)
+    assert not until(execution, "No Such State", seconds=30)
+    assert until(execution, seconds=30)
+    with ThreadPoolExecutor() as pool:
+        machine = toy.outputs["MachineArn"]
+        later = f"{machine.replace(':stateMachine:', ':execution:')}:{name}-later"
+        waits = pool.submit(until, later, seconds=60)
+        toy.start({}, name=f"{name}-later")
+        assert waits.result()
+    assert toy.described(later)["status"] != "RUNNING"
 
 
 def test_a_stopped_execution_begins_nothing_more(toy: Toy, name: str) -> None:

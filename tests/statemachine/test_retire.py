@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from localaws.model import FaultRule
+from proofs.stack.outcomes import rotate_when_free
 from proofs.stack.scenarios import Scenarios, consuming, stop
-from proofs.stack.support import Ended, Stack, eventually
+from proofs.stack.support import Ended, Stack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow, pytest.mark.xdist_group("retire")]
 
@@ -238,26 +239,12 @@ def die_holding_the_claim(done: Rotated) -> None:
     assert "CLAIM" in done.stack.labels(done.user)
 
 
-def after_the_fence(stack: Stack, user: str, **fields: object) -> Ended:
-    """ROTATE, again when the answer is that a dead execution's last call may still take effect."""
-    ended = [stack.rotate(user, **fields)]
-
-    def accepted() -> bool:
-        fenced = "may still take effect" in ended[0].result["reason"]
-        if fenced:
-            ended[0] = stack.rotate(user, **fields)
-        return not fenced
-
-    eventually(accepted, what="the fence is over")
-    return ended[0]
-
-
 @scenario
 def a_dead_retirement_does_not_open_the_rotation_again(stack: Stack) -> None:
     """The next ROTATE takes the claim over and finds nothing to do; the retained key stays so."""
     with rotated(stack) as done:
         die_holding_the_claim(done)
-        ended = after_the_fence(stack, done.user)
+        ended = rotate_when_free(stack, done.user)
         assert ended.result["outcome"] == "SKIPPED"
         assert "Watch Consumers" not in ended.states
         assert "CLAIM" not in stack.labels(done.user)
@@ -269,7 +256,7 @@ def a_dead_retirement_does_not_open_the_rotation_again(stack: Stack) -> None:
 def a_dead_retirements_claim_is_taken_over_by_a_new_rotation(stack: Stack) -> None:
     with rotated(stack) as done:
         die_holding_the_claim(done)
-        ended = after_the_fence(stack, done.user, force=True)
+        ended = rotate_when_free(stack, done.user, force=True)
         assert ended.result["outcome"] == "ROTATED"
         assert ended.result["oldAccessKeyId"] == done.new
         assert done.old not in done.keys
