@@ -72,7 +72,7 @@ def test_every_case_ran(ran: Ran) -> None:
 
 
 def test_a_consumer_worked_in_every_case(ran: Ran) -> None:
-    assert not [result.case.name for result in ran.results if result.report.calls < 5]
+    assert not [result.case.name for result in ran.results if result.consumer.calls < 5]
 
 
 def test_the_ends_are_of_several_kinds(ran: Ran) -> None:
