@@ -38,10 +38,10 @@ class Executions:
         self._owners[key_id] = user
 
     def runs(self, user: str) -> list[Run]:
-        """The executions of RotateKey and RetireKey for a user that have ended."""
+        """The executions of RotateKey and RetireKey for a user that had ended at its last rest."""
         return [
             _run(detail, rotates=detail["stateMachineArn"] == self._stack.rotate_arn)
-            for detail in self._of(user).values()
+            for detail in self._details[user].values()
             if detail["status"] != "RUNNING"
         ]
 
@@ -49,23 +49,21 @@ class Executions:
         """Let time pass until nothing is under way for a user; whether it came to that."""
         waited = 0
         while waited < RECOVERED_WITHIN_SECONDS:
-            details = self._of(user)
+            details = self._news_of(user)
             for arn, detail in details.items():
                 if detail["status"] == "RUNNING":
                     waited = 0
                     if not time.until(arn, seconds=LONGEST_SECONDS):
                         return False
-            if waited and not self._unrecovered(details):
+            if waited and not self.unrecovered(user):
                 return True
             time.sleep(SETTLED_SECONDS)
             waited += SETTLED_SECONDS
         return True
 
     def unrecovered(self, user: str) -> list[str]:
-        """Executions that died without deciding and that nothing was started to back out."""
-        return self._unrecovered(self._of(user))
-
-    def _unrecovered(self, details: dict[str, dict[str, Any]]) -> list[str]:
+        """Those that had died by then without deciding, and that nothing was started to back out."""
+        details = self._details[user]
         return [
             arn
             for arn, detail in details.items()
@@ -75,7 +73,7 @@ class Executions:
             and _generation(detail) < 3
         ]
 
-    def _of(self, user: str) -> dict[str, dict[str, Any]]:
+    def _news_of(self, user: str) -> dict[str, dict[str, Any]]:
         """The newest detail of each of a user's executions, by ARN."""
         with self._lock:
             events = self._stack.inbox.events()

@@ -21,13 +21,14 @@ from proofs.stack.outcomes import STILL_FENCED
 from proofs.stack.support import PARAMETERS as stack_parameters
 from proofs.stack.support import Ended, MachineUser, Stack
 
-# Those of the other tests, but in half minutes: on a moved clock they take no longer, and what a
-# busy computer takes for its work is nothing beside them. The fence outlasts a call that is held.
+# Those of the other tests in half minutes: on a moved clock they take no longer, and what a busy
+# computer takes for its work is nothing beside them. It looks less often, as with the defaults, and
+# the fence outlasts a call that is held.
 HALF_MINUTE = 30
 PARAMETERS = {
     name: str(HALF_MINUTE * int(value)) if name.endswith("Seconds") else value
     for name, value in stack_parameters.items()
-} | {"FenceSeconds": "300"}
+} | {"PollMinSeconds": "60", "PollMaxSeconds": "120", "FenceSeconds": "300"}
 QUIET_SECONDS = float(PARAMETERS["QuietPeriodSeconds"])
 FENCE_SECONDS = float(PARAMETERS["FenceSeconds"])
 # A consumer calls, and looks into its secret, every so often; it looks so often before it fails.
