@@ -62,7 +62,7 @@ class Executions:
         return True
 
     def unrecovered(self, user: str) -> list[str]:
-        """Those that had died by then without deciding, and that nothing was started to back out."""
+        """Those that had died by then undecided, and that nothing was started to back out."""
         details = self._details[user]
         return [
             arn

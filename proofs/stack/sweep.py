@@ -64,7 +64,7 @@ def _finder(forms: set[str]) -> Callable[[str], bool]:
     for form in forms:
         beginnings[form[:size]].append(form)
     alphabet = "".join(re.escape(character) for character in sorted(set().union(*forms)))
-    runs = re.compile(f"[{alphabet}]+")
+    runs = re.compile(f"[{alphabet}]{{{size},}}")
 
     def holds_one(text: str) -> bool:
         return any(
