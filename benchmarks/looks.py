@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.figures import Figure, Results
 from keyturn.fleet.choosing import BATCH
 from keyturn.model.rotation import Polling, Rotation
-from keyturn.rotate.polling import next_wait
+from keyturn.rotate.waiting import next_wait
 from proofs.simulation import defaults
 from proofs.simulation.clock import EPOCH
 from proofs.simulation.ending import Ended
@@ -48,8 +48,7 @@ def measure(users: int = USERS) -> Results:
 
 
 def _looks(rotation: Rotation) -> dict[str, int]:
-    loops = {"pickup": rotation.pickup, "watch": rotation.watch, "return": rotation.back}
-    return {name: polling.polls for name, polling in loops.items() if polling is not None}
+    return {phase.lower(): polling.polls for phase, polling in rotation.loops.items()}
 
 
 def _summary(looks: Sequence[dict[str, int]]) -> dict[str, Any]:

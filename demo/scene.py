@@ -187,7 +187,7 @@ def staged(step: Step, *, log_dir: Path | None) -> Iterator[Scene]:
         aws = localaws.start(log_dir=log_dir)
     scene = Scene(aws, {}, [], {})
     try:
-        with step("deploying template.yaml to it with sam deploy"):
+        with step("deploying template.yaml to it"):
             scene.outputs = localaws.deploy(
                 aws, stack_name="keyturn", template=ROOT / "template.yaml", parameters=PARAMETERS
             )

@@ -258,12 +258,15 @@ def _task_done(user: UserSeen, output: str | None, at: float) -> list[Moment]:
         return []
     user.deactivated_at = _unix(rotation.get("deactivatedAt")) or user.deactivated_at
     user.reactivated_at = _unix(rotation.get("reactivatedAt")) or user.reactivated_at
-    why, verdict = scrubbed(str(rotation.get("why") or "")), payload.get("verdict")
-    if verdict == "WAIT" and user.state in LOOKS:
+    why, following = scrubbed(str(rotation.get("why") or "")), payload.get("next")
+    if following == "POSTPONED":  # no failure: the last look before the act did its work
+        user.waits_for = why
+        return [Moment(at, user.role.name, f"  postponed: {why}", Kind.STATE)]
+    if following == "WAIT" and user.state in LOOKS:
         told, user.waits_for = user.waits_for, why
         if told != why:
             return [Moment(at, user.role.name, f"  waits: {why}", Kind.STATE)]
-    if verdict == "BACK_OUT":
+    if following == "BACK_OUT":
         return [Moment(at, user.role.name, f"BACK-OUT: {why}", Kind.BAD)]
     return []
 
@@ -274,9 +277,6 @@ def _task_failed(user: UserSeen, details: dict[str, str], at: float) -> Moment:
         message = scrubbed(str(json.loads(cause)["errorMessage"]))
     except (ValueError, KeyError, TypeError):
         message = scrubbed(cause)[:200]
-    if error == "CutoverPostponed":  # no failure: the last look before the act did its work
-        user.waits_for = message
-        return Moment(at, user.role.name, f"  postponed: {message}", Kind.STATE)
     return Moment(at, user.role.name, f"  {error}: {message}", Kind.BAD)
 
 

@@ -55,6 +55,7 @@ class FaultRule:
     secret: the name of the secret in the request.
     function: part of the Lambda function's name: the function that made the call, or, for
         "lambda:InvokeFunction", the one that is invoked.
+    state: the state of a state machine that the call is made for.
 
     Of the calls that match, number `nth` (from 1) is hit, and `count` - 1 more after it.
 
@@ -72,6 +73,7 @@ class FaultRule:
     user: str | None = None
     secret: str | None = None
     function: str | None = None
+    state: str | None = None
     nth: int = 1
     count: int = 1
     status: int = 500

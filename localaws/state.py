@@ -218,6 +218,7 @@ def _matches(rule: FaultRule, request: Request) -> bool:
         and (rule.user is None or rule.user in request.about)
         and (rule.secret is None or rule.secret in request.secret_names)
         and (rule.function is None or rule.function in request.function)
+        and (rule.state is None or rule.state in request.about)
     )
 
 

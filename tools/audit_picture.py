@@ -19,10 +19,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "functions"))
 
-from keyturn.audit.columns import Cells
-from keyturn.audit.model import AccountSource, PasswordPolicy, SecretFacts, Thresholds
+from keyturn.audit.model import AccountSource, SecretFacts, Thresholds
 from keyturn.audit.outputs import Files
+from keyturn.audit.rows import COLUMNS
 from keyturn.audit.run import audit
+from keyturn.model.passwords import PasswordPolicy
 
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "audit-report.png"
 AT = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -58,7 +59,7 @@ def run_chromium(browser: str, profile: Path, *options: str) -> bytes:
 def report(users: int, account: str = ACCOUNT, seed: int = 7) -> Iterator[str]:
     """The lines of a credential report with so many users, machines and people."""
     dice = random.Random(seed)  # noqa: S311 - the same picture every time
-    yield ",".join(Cells._fields) + "\n"
+    yield ",".join(COLUMNS) + "\n"
     yield (
         f"<root_account>,arn:aws:iam::{account}:root,{_date(4000)},not_supported,{_date(12)},"
         f"not_supported,true,true,{_date(2571)},{_date(3)},us-east-1,s3,"

@@ -137,7 +137,7 @@ def rotate(
 
 @app.command()
 @on_a_stack
-def backout(
+def back_out(
     user: User,
     *,
     reason: Reason = "",
@@ -218,7 +218,7 @@ def plan_command(
     emergency: Emergency = False,
     access_key_id: KeyId = None,
     force: Force = False,
-    back_out: Annotated[bool, typer.Option("--backout", help="Plan a back-out instead.")] = False,
+    back_out: Annotated[bool, typer.Option("--back-out", help="Plan a back-out instead.")] = False,
     as_json: Json = False,
     at: Target,
 ) -> int:
@@ -549,4 +549,4 @@ def paths() -> list[list[str]]:
 
 
 def _name(command: CommandInfo) -> str:
-    return str(command.name or getattr(command.callback, "__name__", ""))
+    return str(command.name or getattr(command.callback, "__name__", "").replace("_", "-"))

@@ -6,13 +6,12 @@ and what a person sees. Reports are read row by row: neither their size nor thei
 
 from __future__ import annotations
 
-import heapq
 import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from keyturn.audit.context import load_source
+from keyturn.audit.counts import Report
 from keyturn.audit.model import (
     AccountSource,
     Finding,
@@ -30,8 +30,7 @@ from keyturn.audit.model import (
     Thresholds,
     Unavailable,
 )
-from keyturn.audit.outputs import Files
-from keyturn.audit.report import Report
+from keyturn.audit.outputs import Files, Worst
 from keyturn.audit.run import Sink
 from keyturn.audit.run import audit as judge
 from keyturn.aws import reports, secrets
@@ -50,34 +49,24 @@ _STYLES = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": ""}
 Advance = Callable[[int], None]
 
 
-@dataclass
-class Worst:
+class Screen:
     """A sink that keeps the worst findings for the screen, and passes everything on."""
 
-    to: Sink | None = None
-    most: int = MOST_SHOWN
-    _heap: list[tuple[tuple[bool, int, int], int, Finding]] = field(default_factory=list)
-    _seen: int = 0
+    def __init__(self, to: Sink | None) -> None:
+        self.to = to
+        self.worst: Worst[Finding] = Worst(MOST_SHOWN)
 
     def finding(self, finding: Finding) -> None:
         """Take a finding."""
         if self.to is not None:
             self.to.finding(finding)
-        self._seen += 1
         judged = finding.status is Status.FINDING
-        badness = (judged, -_RANK[finding.severity], finding.age_days or 0)
-        heapq.heappush(self._heap, (badness, -self._seen, finding))
-        if len(self._heap) > self.most:
-            heapq.heappop(self._heap)
+        self.worst.add((judged, -_RANK[finding.severity], finding.age_days or 0), finding)
 
     def key(self, key: KeyRecord) -> None:
         """Take an access key."""
         if self.to is not None:
             self.to.key(key)
-
-    def sorted(self) -> list[Finding]:
-        """Return what was kept, the worst first."""
-        return [finding for _, _, finding in sorted(self._heap, reverse=True)]
 
 
 @dataclass(frozen=True)
@@ -216,16 +205,16 @@ def _run(
 ) -> tuple[Report, list[Finding]]:
     with tempfile.TemporaryDirectory(prefix="keyturn-audit-") as folder:
         files = Files(Path(folder)) if wanted.any else None
-        worst = Worst(files)
+        screen = Screen(files)
         try:
-            report = judge(sources, thresholds, sink=worst)
+            report = judge(sources, thresholds, sink=screen)
             if files is not None:
                 page = bool(wanted.html or wanted.directory)
                 _deliver(files.write(report, page=page), wanted)
         finally:
             if files is not None:
                 files.close()
-        return report, worst.sorted()
+        return report, screen.worst.sorted()
 
 
 def _deliver(made: dict[str, Path], wanted: Wanted) -> None:

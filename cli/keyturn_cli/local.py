@@ -26,7 +26,7 @@ from keyturn_cli.errors import CliError
 REGION = "us-east-1"
 READY_SECONDS = 180.0
 STOP_SECONDS = 20.0
-_NEEDED = ("ministack", "samcli", "localaws", "demo")
+_NEEDED = ("ministack", "samtranslator", "localaws", "demo")
 _EXPORT = re.compile(r"^export (\w+)='([^']*)'$", re.MULTILINE)
 _READY = "# Log:"
 

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from keyturn.aws import iam, secrets
 from keyturn.aws.calls import error_code
 from keyturn.model.identifiers import masked
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from keyturn.model.settings import Settings
 from keyturn.model.world import Key, Label, SecretState, Tag
 from keyturn.rotate import snapshot
@@ -204,7 +204,7 @@ def offboarding(
 def _assert_at_rest(user: str, secret: SecretState | None, *, managed: bool) -> None:
     if secret is None or not secret.version(Label.CLAIM):
         return
-    how = f"keyturn backout {user}"
+    how = f"keyturn back-out {user}"
     if not managed:  # a back-out of such a user is refused
         how = f"keyturn onboard {user}, then {how}"
     raise CliError(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from keyturn_cli.errors import CliError, Declined
 
 

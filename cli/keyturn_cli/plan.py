@@ -13,14 +13,14 @@ from typing import Any
 
 from rich.table import Table
 
-from keyturn.aws import alarms
 from keyturn.model.errors import RequestRejected
 from keyturn.model.identifiers import masked, masked_in
-from keyturn.model.request import RotateRequest, parse_rotate_request
+from keyturn.model.request import parse_rotate_request
 from keyturn.model.rotation import Policy
 from keyturn.model.world import Tag, World
-from keyturn.rotate import snapshot
-from keyturn.rotate.decision import Ask, Decision, Step, decide
+from keyturn.rotate import signals, snapshot
+from keyturn.rotate.beginning import asked, assess
+from keyturn.rotate.decision import Decision, Step
 from keyturn.rotate.policy import settle
 from keyturn_cli import output
 from keyturn_cli.stack import Stack
@@ -38,7 +38,7 @@ _STEPS = {
     Step.RESUME_PROVE: "it would go on with proving the stored new key",
     Step.RESUME_PICKUP: "it would go on with waiting for the consumers",
     Step.RESUME_WATCH: "it would go on with watching the consumers",
-    Step.CUT_OVER: "it would deactivate the old key",
+    Step.DEACTIVATE: "it would deactivate the old key",
     Step.BACK_OUT: "it would go back to the old key",
     Step.FINISH_BACK_OUT: "it would finish a back-out that died",
     Step.DISCARD: "it would delete the key that was not published, and clean up",
@@ -82,34 +82,19 @@ def make(stack: Stack, user: str, request: Mapping[str, Any]) -> Plan:
         policy = settle(settings, world.secret.tags if world.secret else {}, parsed.timing)
     except RequestRejected as rejected:
         return Plan(user, Step.REJECT, str(rejected))
-    decision = decide(world, _ask(parsed), policy)
-    needs_alarms = parsed.action == "ROTATE" and parsed.mode == "STANDARD"
-    missing = alarms.missing(policy.alarms) if needs_alarms else []
-    return outlook(world, decision, policy, missing_alarms=missing)
+    decision = assess(world, asked(parsed, world), policy, missing=lambda: signals.missing(policy))
+    return outlook(world, decision, policy)
 
 
-def _ask(request: RotateRequest) -> Ask:
-    return Ask(
-        action=request.action,
-        mode=request.mode,
-        force=request.force,
-        exposed_key_id=request.access_key_id if request.mode == "EMERGENCY" else None,
-    )
-
-
-def outlook(world: World, decision: Decision, policy: Policy, *, missing_alarms: list[str]) -> Plan:
+def outlook(world: World, decision: Decision, policy: Policy) -> Plan:
     """Return the plan that follows from a decision.
 
     The old key goes when it has been quiet for the quiet period and all that AWS's data may lag,
     so not before its last use plus that, however quick the consumers are.
     """
-    if missing_alarms and decision.step not in (Step.REJECT, Step.SKIP, Step.WAIT):
-        names = ", ".join(missing_alarms)
-        reason = f"the secret's tags name alarms that do not exist: {names}"
-        return Plan(world.user_name, Step.REJECT, reason, world, decision, policy)
     earliest = latest = None
     old = world.find(decision.old_key_id)
-    if decision.step in _WAITS_FOR_CONSUMERS and old and not decision.emergency:
+    if decision.step in _WAITS_FOR_CONSUMERS and old and not decision.old_exposed:
         last = old.last_use.at if old.last_use else old.created_at
         quiet_at = last + timedelta(seconds=policy.really_quiet_seconds)
         earliest = max(world.now, quiet_at)
@@ -143,10 +128,10 @@ def _notes(world: World, decision: Decision, policy: Policy) -> list[str]:
             "no version of the secret holds the present key, so a back-out could only reactivate "
             "it: store it first with keyturn onboard --existing-secret-stdin"
         )
-    if decision.emergency:
+    if decision.old_exposed:
         notes.append("the exposed key is deactivated at once and never comes back")
     waits = decision.step in _WAITS_FOR_CONSUMERS and decision.old_key_id is not None
-    if waits and not policy.health_url and not policy.alarms:
+    if waits and not policy.health_url and not any(policy.signals.values()):
         notes.append(
             "neither a health URL nor an alarm is set on the secret, so only IAM's last-used data "
             "tells whether a consumer is hurt"

@@ -59,7 +59,8 @@ class Run:
     result: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[Visit, ...] = ()
     rotation: Mapping[str, Any] = field(default_factory=dict)
-    verdict: str | None = None
+    next: str | None = None
+    """What the function that answered last says is next."""
     why: str = ""
     answered_by: str = ""
     """The state whose function decided last."""
@@ -96,9 +97,10 @@ class Run:
         here = self.here
         if not self.running or here is None:
             return ""
-        if self.verdict == "WAIT" and self.answered_by == "Check Return":
+        if self.next == "WAIT" and self.answered_by == "Check Return":
             return f"{WAITS['Wait For Return']} ({self.why})"
-        if self.verdict == "WAIT" and self.answered_by.startswith("Check "):
+        looked = self.next == "WAIT" and self.answered_by.startswith("Check ")
+        if looked or self.next == "POSTPONED":
             return self.why
         if here.kind != "Wait" and not here.state.startswith("Check "):
             return ""
@@ -198,7 +200,7 @@ def _answered(run: Run, output: dict[str, Any]) -> Run:
     return replace(
         run,
         rotation=rotation,
-        verdict=payload.get("verdict"),
+        next=payload.get("next"),
         answered_by=run.here.state if run.here else "",
         why=masked_in(str(why)),
         wait_seconds=int(payload.get("waitSeconds") or 0),

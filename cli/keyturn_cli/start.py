@@ -1,4 +1,4 @@
-"""`keyturn rotate`, `backout` and `watch`: start an execution, or find the one to follow."""
+"""`keyturn rotate`, `back-out` and `watch`: start an execution, or find the one to follow."""
 
 from __future__ import annotations
 
@@ -21,16 +21,12 @@ _UNDECIDED = frozenset(
         "Check Request",
         "Stop Claimant",
         "Wait Out The Claimant",
-        "Could Not Begin",
         "Issue New Key",
         "Take Over",
         "Wait To Take Over Again",
-        "Could Not Take Over",
         "Wait Before Discarding",
         "Discard New Key",
-        "Could Not Discard",
-        "Reject Under Claim",
-        "Claim Was Lost",
+        "Could Not Go On",
         "Announce Outcome",
         "Tell People",
     }

@@ -15,7 +15,7 @@ from rich.table import Table
 from keyturn.aws import calls, iam, secrets
 from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
 from keyturn.model.identifiers import key_of_version, masked
-from keyturn.model.world import Key, Label, LastResult, SecretState
+from keyturn.model.world import Key, Label, LastResult, SecretState, is_managed
 from keyturn.rotate import snapshot
 from keyturn_cli import aws, output, people, runs
 from keyturn_cli.errors import explain
@@ -68,12 +68,12 @@ def listed(stack: Stack) -> list[Listed]:
     return sorted(found, key=lambda secret: secret.user)
 
 
-def passed_over(one: Listed, is_managed: Callable[[str], bool]) -> bool:
+def passed_over(one: Listed, managed: Callable[[str], bool]) -> bool:
     """Whether a user was offboarded, and is neither claimed nor managed again all the same.
 
-    `is_managed` is asked about marked secrets only: it takes a call for each.
+    `managed` is asked about marked secrets only: it takes a call for each.
     """
-    return one.offboarded and Label.CLAIM not in one.labels and not is_managed(one.user)
+    return one.offboarded and Label.CLAIM not in one.labels and not managed(one.user)
 
 
 def _managed_again(stack: Stack) -> Callable[[str], bool]:
@@ -84,14 +84,14 @@ def _managed_again(stack: Stack) -> Callable[[str], bool]:
         output.note(f"{explain(error)}; so all who are marked offboarded are shown")
         return lambda _: True
 
-    def is_managed(user: str) -> bool:
+    def managed(user: str) -> bool:
         try:
             found = iam.get_user(user)
         except (AwsRefused, AwsThrottled):
             return True
-        return found is not None and snapshot.is_managed(found, settings)
+        return found is not None and is_managed(found, settings)
 
-    return is_managed
+    return managed
 
 
 def row(secret: Listed) -> Row:
@@ -147,10 +147,10 @@ def of_all(stack: Stack) -> list[Row]:
     """Return all rows by name, with progress on a terminal."""
     found = listed(stack)
     marked = any(one.offboarded for one in found)
-    is_managed = _managed_again(stack) if marked else lambda _: True
+    managed = _managed_again(stack) if marked else lambda _: True
 
     def look(one: Listed) -> Row | None:
-        return None if passed_over(one, is_managed) else row(one)
+        return None if passed_over(one, managed) else row(one)
 
     for client in (calls.iam, calls.secretsmanager, aws.stepfunctions):
         client()  # made before the threads, because a session is not theirs to share

@@ -171,7 +171,7 @@ def _assert_back(
     error: str | None = "RotationBackedOut",
     reason: str = "",
 ) -> None:
-    """The old key is active and in charge, the new one inactive, and every program is back."""
+    """The old key is active and in AWSCURRENT, the new one inactive, and every program is back."""
     assert (ended.result.get("outcome"), ended.error) == ("BACKED_OUT", error), _told(ended)
     assert reason in ended.result["reason"], _told(ended)
     assert crew.stack.keys(crew.name) == {old: "Active", new: "Inactive"}, _told(ended)

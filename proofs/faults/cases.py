@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 from keyturn.model.identifiers import recovery_name
 from localaws.model import FaultRule
@@ -48,7 +49,7 @@ def matrix(points: Iterable[Point]) -> Iterator[Case]:
     """
     seen: set[tuple[str, str, int]] = set()
     for point in points:
-        place = (point.function, point.action, point.nth)
+        place = (point.place, point.action, point.nth)
         again = place in seen
         if again and (point.reads or point.action == "lambda:InvokeFunction"):
             continue
@@ -67,7 +68,7 @@ def _struck(point: Point, fault: str) -> Case:
         fault,
         JOURNEYS[point.journey],
         disturb=arm,
-        orphaned=point.function.endswith("StartBackOut"),
+        orphaned=point.place.endswith("StartBackOut"),
     )
 
 
@@ -78,32 +79,30 @@ def _struck(point: Point, fault: str) -> Case:
 HELD_SECONDS = 3.0
 
 
-def _holding(function: str, nth: int = 1, *, action: str = "lambda:InvokeFunction") -> Step:
-    """Hold an invocation of a function, or (without one) a call of the state machine itself."""
+def _holding(state: str) -> Step:
+    """Hold the invocation of a state."""
+    return _delaying(state=state, action="lambda:InvokeFunction")
+
+
+def _delaying(**where: Any) -> Step:
+    """Hold a call of the state machine."""
 
     def hold(on: Traveller) -> None:
         on.stack.aws.control.inject(
-            FaultRule(
-                action=action,
-                kind="delay",
-                delay_seconds=HELD_SECONDS,
-                user=on.user.name,
-                function=function or None,
-                nth=nth,
-            )
+            FaultRule(kind="delay", delay_seconds=HELD_SECONDS, user=on.user.name, **where)
         )
 
     return hold
 
 
 def _failing(
-    function: str, fault: str = "error before", *, action: str = "secretsmanager:DescribeSecret"
+    state: str, fault: str = "error before", *, action: str = "secretsmanager:DescribeSecret"
 ) -> Step:
-    """Every such call of a function fails until cleared."""
+    """Every such call of a state fails until cleared."""
 
     def fail(on: Traveller) -> None:
         on.stack.aws.control.inject(
-            replace(FAULTS[fault], action=action, user=on.user.name, function=function, count=1_000)
+            replace(FAULTS[fault], action=action, user=on.user.name, state=state, count=1_000)
         )
 
     return fail
@@ -111,28 +110,34 @@ def _failing(
 
 # --- StopExecution in every state ----------------------------------------------------------------
 
-# States that only a fault leads to, a person, or a decision that was made already.
 # After the claim: before it the EMERGENCY would look again.
-WITHOUT_NEW_KEY = _failing("IssueNewKey", "refused", action="iam:CreateAccessKey")
+WITHOUT_NEW_KEY = _failing("Issue New Key", "refused", action="iam:CreateAccessKey")
+# States that only a fault leads to, a person, or a decision that was made already.
 OFF_THE_WAY = {
     # The first StartExecution for a user is the test's own.
-    "Start Retirement": (RETIRING, _holding("", 2, action="states:StartExecution")),
-    "Announce Outcome": (RETIRING, _holding("", action="events:PutEvents")),
-    "Tell People": (RETIRING, _holding("", action="sns:Publish")),
-    "Stop Claimant": (BY_HAND, _holding("StopClaimant")),
+    "Start Retirement": (RETIRING, _delaying(action="states:StartExecution", nth=2)),
+    "Announce Outcome": (RETIRING, _delaying(action="events:PutEvents")),
+    "Tell People": (RETIRING, _delaying(action="sns:Publish")),
+    "Stop Claimant": (BY_HAND, _holding("Stop Claimant")),
     "Wait Out The Claimant": (BY_HAND, _nothing),
-    "Take Over": (BY_HAND, _holding("TakeOver")),
-    "Wait To Take Over Again": (BY_HAND, _failing("TakeOver")),
+    "Take Over": (BY_HAND, _holding("Take Over")),
+    "Wait To Take Over Again": (BY_HAND, _failing("Take Over")),
     "Discard New Key": (
         PLAIN,
-        _all(_failing("PublishNewKey", "refused"), _holding("DiscardNewKey")),
+        _all(_failing("Publish New Key", "refused"), _holding("Discard New Key")),
     ),
-    "Wait Before Discarding": (PLAIN, _failing("PublishNewKey")),
-    "Wait Out Own Calls": (PLAIN, _failing("CheckCutover")),
-    "Wait To Close Again": (PLAIN, _failing("Decide")),
-    "Wait To Retry Back-Out": (BACK_OUT, _failing("ReactivateOldKey")),
-    "Deactivate Exposed Key": (EMERGENCY, _all(WITHOUT_NEW_KEY, _holding("DeactivateKey"))),
-    "Wait To Deactivate Again": (EMERGENCY, _all(WITHOUT_NEW_KEY, _failing("DeactivateKey"))),
+    "Wait Before Discarding": (PLAIN, _failing("Publish New Key")),
+    "Wait Out Own Calls": (PLAIN, _failing("Check Watch")),
+    "Wait To Close Again": (PLAIN, _failing("Close Rotation")),
+    "Wait To Retry Back-Out": (BACK_OUT, _failing("Reactivate Old Key")),
+    "Deactivate Exposed Key": (
+        EMERGENCY,
+        _all(WITHOUT_NEW_KEY, _holding("Deactivate Exposed Key")),
+    ),
+    "Wait To Deactivate Again": (
+        EMERGENCY,
+        _all(WITHOUT_NEW_KEY, _failing("Deactivate Exposed Key")),
+    ),
 }
 ON_THE_WAY_BACK = {
     "Reactivate Old Key",
@@ -154,12 +159,9 @@ def stops(stack: Stack) -> Iterator[Case]:
     for state, given in definition["States"].items():
         if given["Type"] not in ("Task", "Wait"):
             continue
-        function = _function_of(given)
-        # The same function has deactivated the old key before.
-        nth = 2 if state == "Deactivate New Key" else 1
         on_the_way = (
             BACK_OUT if state in ON_THE_WAY_BACK else PLAIN,
-            _holding(function, nth) if function else _nothing,
+            _holding(state) if given["Type"] == "Task" else _nothing,
         )
         journey, disturbance = OFF_THE_WAY.get(state, on_the_way)
         yield Case(
@@ -169,12 +171,6 @@ def stops(stack: Stack) -> Iterator[Case]:
             disturb=disturbance,
             meanwhile=_stopping_in(state),
         )
-
-
-def _function_of(state: dict[str, object]) -> str:
-    arguments = state.get("Arguments")
-    name = arguments.get("FunctionName", "") if isinstance(arguments, dict) else ""
-    return str(name).rsplit(":", 1)[-1]
 
 
 def _stopping_in(state: str) -> Step:
@@ -192,18 +188,18 @@ def _stopping_in(state: str) -> Step:
 
 def deaths_of_recoveries() -> Iterator[Case]:
     """The automatic back-out dies too: the next generation goes on."""
-    for state, function in (
-        ("Take Over", "TakeOver"),
-        ("Reactivate Old Key", "ReactivateOldKey"),
-        ("Restore Old Version", "RestoreOldVersion"),
-        ("Wait For Return", ""),
-        ("Close Rotation", "Decide"),
+    for state in (
+        "Take Over",
+        "Reactivate Old Key",
+        "Restore Old Version",
+        "Wait For Return",
+        "Close Rotation",
     ):
         yield Case(
             f"the automatic back-out is stopped in {state}",
             "stopped",
             RECOVERY,
-            disturb=_holding(function) if function else _nothing,
+            disturb=_nothing if state.startswith("Wait") else _holding(state),
             meanwhile=_stopping_the_recovery_in(state),
         )
 
@@ -265,7 +261,7 @@ def _at_once(*inputs: dict[str, object]) -> Step:
 
 # When somebody interferes: the state, and what holds the execution there.
 MOMENTS: dict[str, tuple[str, Step]] = {
-    "before the publishing": ("Prove New Key", _holding("ProveNewKey")),
+    "before the publishing": ("Prove New Key", _holding("Prove New Key")),
     "while waiting for the consumers": ("Wait For Consumers", _nothing),
     "while watching": ("Watch Consumers", _nothing),
 }

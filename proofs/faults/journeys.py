@@ -36,8 +36,8 @@ class Health:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def hurt_by_cutover(self, user: MachineUser) -> None:
-        """Tag the user's secret with a health URL that goes bad with the cutover."""
+    def hurt_by_deactivation(self, user: MachineUser) -> None:
+        """Tag the user's secret with a health URL that goes bad with the deactivation."""
         self._hurt[user.name] = user.access_key_id
         url = f"http://127.0.0.1:{self._server.server_port}/{user.name}"
         self._stack.secrets.tag_resource(
@@ -96,7 +96,7 @@ class Journey:
     """A journey: its name, how it ends undisturbed, and its two parts.
 
     key: whether the user has a key to begin with. emergency: whether that key is reported as
-    exposed. hurt: whether the consumers are hurt by the cutover.
+    exposed. hurt: whether the consumers are hurt by the deactivation.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Journey:
 
 
 def _hurt(on: Traveller) -> None:
-    on.health.hurt_by_cutover(on.user)
+    on.health.hurt_by_deactivation(on.user)
 
 
 def _open_at(state: str) -> Callable[[Traveller], None]:

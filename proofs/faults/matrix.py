@@ -10,10 +10,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from localaws.model import ApiCall, FaultRule
+from tools.asl.__main__ import FOLDER
+from tools.asl.definition import Definition
 
 READS = ("Get", "List", "Describe")
 # These run again and again; their first two calls of a kind stand for all.
-POLLING = ("CheckPickup", "CheckCutover", "CheckReturn", "CheckHealth")
+POLLING = ("Check Pickup", "Check Watch", "Check Return", "Check Health")
+
+STATES = frozenset(
+    state
+    for machine in ("rotate_key", "retire_key")
+    for state in Definition.load(FOLDER / f"{machine}.asl.json").root.states
+)
 
 # Invoked by an EventBridge rule, so not a task that a fault rule of the state machine can strike.
 STARTED_BY_RULE = "keyturn-StartBackOut"
@@ -50,10 +58,13 @@ TASK_FAULTS = ("error before", "lost answer", "throttled")
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """One call of a journey: the nth of an action that a function makes ("" for the machine)."""
+    """One call of a journey: the nth of an action that a state makes by its function.
+
+    `place` is that state, a function that no state calls, or "" for the machine itself.
+    """
 
     journey: str
-    function: str
+    place: str
     action: str
     nth: int
 
@@ -64,7 +75,7 @@ class Point:
             return TASK_FAULTS
         if self.action == "sts:GetCallerIdentity":
             return PROBE_FAULTS
-        if not self.function:
+        if not self.place:
             return TASK_FAULTS
         if not self.reads:
             return WRITE_FAULTS
@@ -81,37 +92,38 @@ class Point:
             FAULTS[fault],
             action=self.action,
             user=user,
-            function=self.function or None,
+            state=self.place if self.place in STATES else None,
+            function=STARTED_BY_RULE if self.place == STARTED_BY_RULE else None,
             # The first StartExecution for a user is the test's own.
-            nth=self.nth + (self.action == "states:StartExecution" and not self.function),
+            nth=self.nth + (self.action == "states:StartExecution" and not self.place),
         )
 
     def __str__(self) -> str:
-        place = self.function or "state machine"
+        place = self.place or "state machine"
         return f"{self.journey}: {place} {self.action} #{self.nth}"
 
 
 def points(journey: str, calls: Iterable[ApiCall]) -> Iterator[Point]:
     """The points of a journey, from the calls of a clean run of it."""
     seen: Counter[tuple[str, str]] = Counter()
-    functions: dict[str, None] = {}
+    places: dict[str, None] = {}
     for call in calls:
         found = _place(call)
         if found is None:
             continue
-        function, action = found
-        if function:
-            functions.setdefault(function)
-        seen[function, action] += 1
-        number = seen[function, action]
-        if number <= 2 or not function.endswith(POLLING):
-            yield Point(journey, function, action, number)
-    for function in (name for name in functions if name != STARTED_BY_RULE):
-        yield Point(journey, function, "lambda:InvokeFunction", 1)
+        place, action = found
+        if place:
+            places.setdefault(place)
+        seen[place, action] += 1
+        number = seen[place, action]
+        if number <= 2 or place not in POLLING:
+            yield Point(journey, place, action, number)
+    for place in (name for name in places if name != STARTED_BY_RULE):
+        yield Point(journey, place, "lambda:InvokeFunction", 1)
 
 
 def _place(call: ApiCall) -> tuple[str, str] | None:
-    """Function and action of a call that Keyturn made, or None."""
+    """Place and action of a call that Keyturn made, or None."""
     action = f"{call.service}:{call.action}"
     if action == "lambda:InvokeFunction":
         return None  # counted once for each function
@@ -119,7 +131,8 @@ def _place(call: ApiCall) -> tuple[str, str] | None:
         return "", action
     if ":assumed-role/" in call.principal:
         function = call.principal.rsplit("/", 1)[-1]
-        return None if function == ONLY_LOOKS_ON else (function, action)
+        (state,) = STATES.intersection(call.about) or {function}
+        return None if function == ONLY_LOOKS_ON else (state, action)
     if ":user/" in call.principal and call.service == "sts":
         return "", action
     return None

@@ -159,7 +159,7 @@ def _deactivated_only_when_quiet(seen: Observed) -> Iterator[str]:
 
 
 def _deleted_only_when_out_of_charge(seen: Observed) -> Iterator[str]:
-    """Nothing that anything in charge refers to is deleted, and nothing but under a claim.
+    """Nothing that any label in use refers to is deleted, and nothing but under a claim.
 
     The retained key (BACKOUT, inactive) goes with its retirement; an issued key that never was
     in AWSCURRENT goes with the clean-up.
@@ -174,7 +174,7 @@ def _deleted_only_when_out_of_charge(seen: Observed) -> Iterator[str]:
             if key == before.current:
                 yield f"the key {key[-4:]} in AWSCURRENT was deleted ({after.function})"
             elif active and (key in published or key == before.key("BACKOUT")):
-                yield f"the active key {key[-4:]} was deleted after it had been in charge"
+                yield f"the active key {key[-4:]} was deleted after it had been in AWSCURRENT"
             if "CLAIM" not in before.labels:
                 yield f"the key {key[-4:]} was deleted without a claim ({after.function})"
 
@@ -203,7 +203,7 @@ def _at_rest(seen: Observed, number: int, at: float) -> Iterator[str]:
     if len(active) > 1 and not attention and not seen.interfered:
         yield f"at rest {len(active)} keys are active and the last word is {_told(last)}"
     if world.current in seen.exposed and world.current not in active and not attention:
-        yield f"at rest the key in charge is exposed and inactive, the last word is {_told(last)}"
+        yield f"at rest the key in AWSCURRENT is exposed and inactive, the last is {_told(last)}"
     if last is not None:
         yield from _agrees(last, world)
 

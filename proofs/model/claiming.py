@@ -26,7 +26,7 @@ _CONTINUE = {
     Step.RESUME_PROVE: "Prove New Key: look",
     Step.RESUME_PICKUP: "Check Pickup: look",
     Step.RESUME_WATCH: "Check Watch: look",
-    Step.CUT_OVER: "Deactivate Old Key: look",
+    Step.DEACTIVATE: "Deactivate Old Key: look",
     Step.BACK_OUT: "Reactivate Old Key: look",
     Step.FINISH_BACK_OUT: "Check Return: look",
     Step.EXPOSED_ONLY: "Deactivate Exposed Key: look",
@@ -106,7 +106,7 @@ def stop(m: Move) -> Iterator[Next]:
 
 
 def loses(m: Move, text: str, reason: str = "", world: World | None = None) -> Next:
-    """The Choice Look Again?: what cannot wait decides anew, a ROTATE or a RetireKey is rejected.
+    """rotate.refusal: what cannot wait decides anew, a ROTATE or a RetireKey is rejected.
 
     Its bound of ten minutes is left out: an execution may give up at any time by dying.
     """

@@ -23,13 +23,13 @@ from proofs.model.moves import (
 from proofs.model.state import AUTO, BACK_OUT, EMERGENCY, FOREIGN, NONE, World
 from proofs.model.working import DEACTIVATE, lost
 
-# With both keys active the label stays: it alone tells that the new key was in charge.
+# With both keys active the label stays: it alone tells that the new key was in AWSCURRENT.
 _WAY_BACK_ENDS = (BACKED_OUT, ISSUED, FAILED)
 
 
 @step("Close Rotation: look")
 def decide_look(m: Move) -> Iterator[Next]:
-    """handlers/decide: a claim that is gone after our own decision is a success."""
+    """handlers/close_rotation: a claim that is gone after our own decision is a success."""
     if m.holding or not m.rules.own_claim:
         yield _plan(m, m.w, m.t.out)
     elif m.w.last == m.e:
@@ -46,7 +46,7 @@ def _plan(m: Move, world: World, out: str) -> Next:
 @step("Close Rotation: clear the labels")
 @step("Discard New Key: clear the labels")
 def clear_labels(m: Move) -> Iterator[Next]:
-    """handlers/decide.record: BACKOUT where the way back ends here, and our AWSPENDING."""
+    """handlers/close_rotation.record: BACKOUT where the way back ends here, and our AWSPENDING."""
     backout, pending, record = m.t.seen
     at = f"{m.t.state}: record"
     ends = m.t.out in _WAY_BACK_ENDS or (m.t.out == BOTH_ACTIVE and not m.rules.backout_stays)
@@ -63,7 +63,7 @@ def clear_labels(m: Move) -> Iterator[Next]:
 @step("Close Rotation: record")
 @step("Discard New Key: record")
 def record_outcome(m: Move) -> Iterator[Next]:
-    """handlers/decide.record: the tags."""
+    """handlers/close_rotation.record: the tags."""
     world = m.w._replace(last=m.e)
     if m.rules.intent_is_the_claimants:
         world = world._replace(intent=m.e)
@@ -123,12 +123,12 @@ def _published(m: Move) -> Next:
 
 def _plan_discard(m: Move) -> Next:
     doomed = set(real.orphans(m.state, m.e, m.rules))
-    charge = (m.w.key_in(m.w.current), m.w.key_in(m.w.backout))
+    labelled = (m.w.key_in(m.w.current), m.w.key_in(m.w.backout))
     own = NONE if m.t.again else m.t.new  # then it is the exposed one, which was published
-    if own != NONE and (own not in charge or not m.rules.discard_looks):
+    if own != NONE and (own not in labelled or not m.rules.discard_looks):
         doomed.add(own)
-    if m.w.pending < FOREIGN and m.w.pending not in (NONE, *charge):
-        doomed.add(m.w.pending)  # stored by a dead execution, and in charge of nothing
+    if m.w.pending < FOREIGN and m.w.pending not in (NONE, *labelled):
+        doomed.add(m.w.pending)  # stored by a dead execution, and in no label that counts
     seen = (m.w.pending, m.w.backout)
     return m.writes(
         "looks", "Discard New Key: delete", m.w, doomed=tuple(sorted(doomed)), seen=seen

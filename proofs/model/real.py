@@ -135,7 +135,7 @@ def _decide(seen: Seen, kind: str, argument: int, recovery: int, rules: Rules) -
         new=number_of(found.new_key_id),
         new_version=version_of(found.new_version_id),
         room=number_of(found.room_key_id),
-        exposed=found.emergency,
+        exposed=found.old_exposed,
         again=found.rotate_after_restore,
     )
 
@@ -204,7 +204,7 @@ _CONTINUES = frozenset(
         Step.RESUME_PROVE,
         Step.RESUME_PICKUP,
         Step.RESUME_WATCH,
-        Step.CUT_OVER,
+        Step.DEACTIVATE,
         Step.BACK_OUT,
         Step.FINISH_BACK_OUT,
         Step.DISCARD,

@@ -59,7 +59,7 @@ def _reactivated(m: Move, text: str, key: int = NONE) -> Next:
 
 @step("Prove Old Key: look")
 def prove_old_key(m: Move) -> Iterator[Next]:
-    """handlers/prove_old_key: AWSCURRENT stays on the new key until the old one works."""
+    """handlers/prove_key: AWSCURRENT stays on the new key until the old one works."""
     if not m.holding:
         yield lost(m)
     elif m.w.is_active(m.t.old):
@@ -70,7 +70,7 @@ def prove_old_key(m: Move) -> Iterator[Next]:
 
 @step("Restore Old Version: look")
 def restore_look(m: Move) -> Iterator[Next]:
-    """handlers/restore_old_version."""
+    """handlers/move_current."""
     if not m.holding:
         yield lost(m)
     elif m.w.current in (m.t.old_version, m.t.new_version):
@@ -82,7 +82,7 @@ def restore_look(m: Move) -> Iterator[Next]:
 
 @step("Restore Old Version: AWSCURRENT")
 def restore(m: Move) -> Iterator[Next]:
-    """handlers/restore_old_version: by the version's id."""
+    """handlers/move_current: by the version's id."""
     if m.w.current not in (m.t.seen[0], m.t.old_version):
         yield m.enters("finds AWSCURRENT moved", CLOSE, out=INCOMPLETE)
         return
@@ -104,7 +104,7 @@ def _undoes_what_is_decided(m: Move) -> bool:
 
 @step("Check Return: look")
 def check_return(m: Move) -> Iterator[Next]:
-    """handlers/check_return and verification.judge_return, with every verdict that can be."""
+    """handlers/check_consumers and evidence.judge_return, with every verdict that can be."""
     if m.x.older:
         return
     if not m.holding:

@@ -19,10 +19,10 @@ LONG_AGO = -1
 
 # What IAM and the evidence say about a key's use.
 NEVER = 0  # handed to nobody
-MAYBE = 1  # it was in charge; nothing published yet
+MAYBE = 1  # it was in AWSCURRENT; nothing published yet
 BUSY = 2  # published uses; somebody needs it as far as anybody knows
 QUIET = 3  # used once, and quiet by the evidence
-UNUSED = 4  # was in charge, and never used by a consumer, by the evidence
+UNUSED = 4  # was in AWSCURRENT, and never used by a consumer, by the evidence
 IN_USE = (MAYBE, BUSY)
 
 # Versions that hold no key of ours: a person's, and the intents.

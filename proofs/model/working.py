@@ -28,7 +28,7 @@ def lost(m: Move) -> Next:
 
 @step("Prove New Key: look")
 def prove_new_key(m: Move) -> Iterator[Next]:
-    """handlers/prove_new_key: a key that somebody deleted or deactivated does not prove."""
+    """handlers/prove_key: a key that somebody deleted or deactivated does not prove."""
     if not m.holding:
         yield lost(m)
     elif m.w.is_active(m.t.new):
@@ -39,7 +39,7 @@ def prove_new_key(m: Move) -> Iterator[Next]:
 
 @step("Publish New Key: look")
 def publish_look(m: Move) -> Iterator[Next]:
-    """handlers/publish_new_key: AWSCURRENT has to be where this rotation found it."""
+    """handlers/move_current: AWSCURRENT has to be where this rotation found it."""
     if not m.holding:
         yield lost(m)
         return
@@ -56,7 +56,7 @@ def publish_look(m: Move) -> Iterator[Next]:
 
 @step("Publish New Key: BACKOUT")
 def publish_backout(m: Move) -> Iterator[Next]:
-    """handlers/publish_new_key._publish: first the way back."""
+    """handlers/move_current: first the way back."""
     current, backout, _ = m.t.seen
     if m.w.backout in (backout, current):
         world = m.w._replace(backout=current)
@@ -67,7 +67,7 @@ def publish_backout(m: Move) -> Iterator[Next]:
 
 @step("Publish New Key: AWSCURRENT")
 def publish_current(m: Move) -> Iterator[Next]:
-    """handlers/publish_new_key._publish: the compare-and-swap that consumers see."""
+    """handlers/move_current: the compare-and-swap that consumers see."""
     if m.w.current not in (m.t.seen[0], m.t.new_version):
         yield m.enters("finds AWSCURRENT moved", DISCARD)
         return
@@ -78,7 +78,7 @@ def publish_current(m: Move) -> Iterator[Next]:
 
 @step("Publish New Key: AWSPENDING off")
 def publish_pending(m: Move) -> Iterator[Next]:
-    """handlers/publish_new_key: what is next depends on what the key replaces."""
+    """handlers/move_current: what is next depends on what the key replaces."""
     world = m.w
     if m.t.seen[2] == m.t.new_version == world.pending:
         world = world._replace(pending=NONE)
@@ -93,7 +93,7 @@ def publish_pending(m: Move) -> Iterator[Next]:
 
 @step("Check Pickup: look")
 def check_pickup(m: Move) -> Iterator[Next]:
-    """handlers/check_pickup and verification.judge_pickup, with every verdict that can be."""
+    """handlers/check_consumers and evidence.judge_pickup, with every verdict that can be."""
     if m.x.older:
         return
     if not m.holding:
@@ -121,7 +121,7 @@ def check_pickup(m: Move) -> Iterator[Next]:
 
 @step(DEACTIVATE)
 def deactivate_look(m: Move) -> Iterator[Next]:
-    """handlers/deactivate_key._look_once_more: the evidence is as old as the last poll."""
+    """handlers/deactivate_key: the evidence is as old as the last poll."""
     if not m.holding:
         yield lost(m)
     elif m.w.current != m.t.new_version:
@@ -178,8 +178,8 @@ def _deactivated(m: Move, text: str, key: int = NONE) -> Next:
 
 
 @step("Check Watch: look")
-def check_cutover(m: Move) -> Iterator[Next]:
-    """handlers/check_cutover and verification.judge_cutover, with every verdict that can be."""
+def check_watch(m: Move) -> Iterator[Next]:
+    """handlers/check_consumers and evidence.judge_watch, with every verdict that can be."""
     if m.x.older:
         return
     if not m.holding:
@@ -194,6 +194,6 @@ def check_cutover(m: Move) -> Iterator[Next]:
         silent = not m.t.exposed
         yield m.enters("finds AWSCURRENT moved", goes_back, out=bad, silent=silent)
         return
-    yield m.enters("sees the cutover healthy", CLOSE, m.w.used(m.t.new, BUSY), out=ROTATED)
+    yield m.enters("sees the deactivation healthy", CLOSE, m.w.used(m.t.new, BUSY), out=ROTATED)
     yield m.enters("sees a consumer hurt", goes_back, m.w.used(m.t.old, BUSY), out=bad)
     yield m.enters("sees nothing to the end", goes_back, out=bad, silent=not m.t.exposed)

@@ -14,16 +14,7 @@ from tools import template
 
 @cache
 def _settings() -> Settings:
-    content = template.load()
-    environment = content["Globals"]["Function"]["Environment"]["Variables"]
-    parameters = content["Parameters"]
-
-    def value(setting: object) -> str:
-        if isinstance(setting, dict) and "Ref" in setting:
-            return str(parameters.get(setting["Ref"], {}).get("Default", "")) or "unset"
-        return "unset"  # computed at deployment; no duration is
-
-    return Settings.from_env({name: value(setting) for name, setting in environment.items()})
+    return Settings.from_env(template.environment())
 
 
 def policy(**changed: int) -> Policy:

@@ -12,7 +12,7 @@ class Ended(StrEnum):
     DONE = "rotated"
     STILL_IN_USE = "needs attention: old key in use at the timeout"
     SILENT = "needs attention: silent watch, old key reactivated"
-    CONTRADICTION = "needs attention: health not good before the cutover"
+    CONTRADICTION = "needs attention: health not good before the deactivation"
     BACKED_OUT = "backed out: new key not seen in use"
     UNDONE = "backed out: bad health or an alarm in the watch"
     BOTH_STAY = "needs attention: went back, new key still in use"

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
-from keyturn.model.rotation import Health, Observations, Policy, Polling, Rotation
+from keyturn.model.rotation import Health, Observations, Phase, Policy, Rotation
+from keyturn.model.signals import ALARM, Signal, SignalState, counted
 from keyturn.model.world import Key, LastUse
 from keyturn.rotate import evidence as verification
-from keyturn.rotate import polls
+from keyturn.rotate import signals, waiting
 from keyturn.rotate.evidence import Look, Verdict
 from proofs.simulation.clock import EPOCH, MINUTE, moment, seed_of
 from proofs.simulation.consumers import KeyName
@@ -41,7 +42,7 @@ class KeyturnRule:
     def __init__(self, policy: Policy, evidence: Evidence = Evidence.NONE) -> None:
         update: dict[str, object] = {}
         if evidence is Evidence.ALARM:
-            update["alarms"] = ["consumer-errors"]
+            update["signals"] = {ALARM: ["consumer-errors"]}
         if evidence is Evidence.HEALTH:
             update["health_url"] = "https://health.example"
         self._policy = policy.model_copy(update=update)
@@ -77,7 +78,7 @@ class _Run:
     def __init__(self, scene: Scene, policy: Policy, evidence: Evidence) -> None:
         self.scene = scene
         self.evidence = evidence
-        # `polls.wait` rolls this for the jitter; everything else here has a chance of its own.
+        # `waiting.wait` rolls this for the jitter; everything else here has a chance of its own.
         random.seed(seed_of(scene.user.seed, 0))
         self.time = scene.user.published_at
         self.created = {
@@ -131,14 +132,14 @@ class _Run:
     def wait_for_consumers(self) -> Verdict:
         """Check Pickup until it is decided, and Deactivate Old Key's last look."""
         rotation = self.rotation
-        wait = polls.begin_pickup(rotation, moment(self.time))
+        wait = waiting.begin(rotation, Phase.PICKUP, since=moment(self.time))
         while True:
-            look = self.look(rotation.pickup, wait)
+            look = self.look(Phase.PICKUP, wait)
             finding = verification.judge_pickup(rotation, look)
-            wait = polls.wait_for_pickup(rotation, look.now)
+            wait = waiting.wait(rotation, Phase.PICKUP, look.now)
             if finding.verdict is Verdict.WAIT:
                 continue
-            if finding.verdict is not Verdict.GO_ON:
+            if finding.verdict not in (Verdict.GO_ON, Verdict.CHECK_HEALTH):
                 return finding.verdict
             self.ask_health()
             verdict = self.look_once_more()
@@ -146,25 +147,20 @@ class _Run:
                 return verdict
 
     def look_once_more(self) -> Verdict:
-        """Mirror `deactivate_key._look_once_more`; WAIT stands for CutoverPostponed."""
+        """Mirror `deactivate_key`; WAIT stands for DeactivationPostponed."""
         self.time += STEP_SECONDS
-        now = moment(self.time)
-        health = verification.judge_health_before_cutover(self.rotation, now)
-        if health.verdict is not Verdict.GO_ON:
-            return health.verdict
-        quiet = verification.is_quiet(self.key(OLD, self.time), now, self.rotation.policy)
-        return Verdict.GO_ON if quiet else Verdict.WAIT
+        return verification.judge_pickup(self.rotation, self.glance(health_asked=True)).verdict
 
     def watch(self, began_at: datetime) -> Verdict:
         """Check Watch until it is decided."""
         rotation = self.rotation
-        wait = polls.begin_watch(rotation, began_at)
+        wait = waiting.begin(rotation, Phase.WATCH, since=began_at)
         while True:
-            look = self.look(rotation.watch, wait, ask_health=True)
-            finding = verification.judge_cutover(rotation, look)
+            look = self.look(Phase.WATCH, wait)
+            finding = verification.judge_watch(rotation, look)
             if finding.verdict is not Verdict.WAIT:
                 return finding.verdict
-            wait = polls.wait_for_cutover(rotation, look.now)
+            wait = waiting.wait(rotation, Phase.WATCH, look.now)
 
     def back_out(self, how: Ended, gone_at: float | None = None) -> Ending:
         """Prove Old Key, Restore Old Version, then Check Return until it is decided."""
@@ -173,9 +169,9 @@ class _Run:
             scene.probe(OLD, self.time + seconds)
         self.time += 30
         scene.publish(OLD, self.time)
-        wait = polls.begin_return(rotation, EPOCH + timedelta(seconds=self.time))
+        wait = waiting.begin(rotation, Phase.RETURN, since=EPOCH + timedelta(seconds=self.time))
         while True:
-            look = self.look(rotation.back, wait)
+            look = self.look(Phase.RETURN, wait)
             finding = verification.judge_return(rotation, look)
             if finding.verdict is Verdict.GO_ON:
                 self.time += STEP_SECONDS
@@ -183,27 +179,35 @@ class _Run:
                 return Ending(how, self.time, gone_at)
             if finding.verdict is Verdict.ATTENTION:
                 return Ending(Ended.BOTH_STAY, self.time, gone_at)
-            wait = polls.wait_for_return(rotation, look.now)
+            wait = waiting.wait(rotation, Phase.RETURN, look.now)
 
     # --- looks --------------------------------------------------------------------------------
 
-    def look(self, polling: Polling | None, wait: int, *, ask_health: bool = False) -> Look:
-        """Wait, then mirror `polls.look`: look at both keys and add what is seen."""
-        assert polling is not None
+    def look(self, phase: Phase, wait: int) -> Look:
+        """Wait, then mirror `waiting.look`: look at both keys and add what is seen."""
         self.time += wait
-        if ask_health:
+        watches = phase is Phase.WATCH
+        if watches:
             self.ask_health()
         self.time += STEP_SECONDS
-        polling.polls += 1
-        alarming = self.evidence is Evidence.ALARM and self.evidence_bad()
-        look = Look(
+        self.rotation.loops[phase].polls += 1
+        look = self.glance(health_asked=watches)
+        self.rotation.seen = verification.observe(self.rotation, look)
+        return look
+
+    def glance(self, *, health_asked: bool) -> Look:
+        """Mirror `waiting.glance`."""
+        answers = []
+        if self.evidence is Evidence.ALARM:
+            state = SignalState.BAD if self.evidence_bad() else SignalState.OK
+            answers = [Signal(kind=ALARM, name="consumer-errors", state=state, words="simulated")]
+        health = signals.answered(self.rotation) if health_asked else []
+        return Look(
             now=moment(self.time),
             old=self.key(OLD, self.time),
             new=self.key(NEW, self.time),
-            alarming=["consumer-errors"] if alarming else (),
+            signals=counted(self.rotation.seen.signals, answers) + health,
         )
-        self.rotation.seen = verification.observe(self.rotation, look)
-        return look
 
     def key(self, name: KeyName, now: float) -> Key:
         """Return a key as `iam.list_keys` does."""

@@ -159,8 +159,8 @@ MOMENTS = [
     Moment("created_not_stored", "Issue New Key", "iam:CreateAccessKey", "IssueNewKey"),
     Moment("stored", "Issue New Key", "secretsmanager:PutSecretValue", "IssueNewKey", nth=2),
     Moment("proving", "Prove New Key"),
-    Moment("way_back_labelled", "Publish New Key", _SWAP, "PublishNewKey"),
-    Moment("published", "Publish New Key", _SWAP, "PublishNewKey", nth=2),
+    Moment("way_back_labelled", "Publish New Key", _SWAP, "MoveCurrent"),
+    Moment("published", "Publish New Key", _SWAP, "MoveCurrent", nth=2),
     WHILE_WAITING,
     Moment(
         "deactivation_recorded",

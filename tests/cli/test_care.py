@@ -117,9 +117,9 @@ def test_offboarding_is_refused_while_a_rotation_is_in_flight(stack: Stack) -> N
     )
     refused = run(stack, "offboard", user.name, "--yes", "--delete-secret")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"keyturn backout {user.name}" in refused.stderr
+    assert f"keyturn back-out {user.name}" in refused.stderr
 
-    undone = run(stack, "backout", user.name, "--watch")
+    undone = run(stack, "back-out", user.name, "--watch")
     assert (undone.returncode, undone.stderr) == (0, "")
     assert "BACKED_OUT: " in undone.stdout.splitlines()[-1]
     watched = run(stack, "watch", arn)

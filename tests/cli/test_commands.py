@@ -26,7 +26,7 @@ def test_a_first_key_is_issued_and_watched_with_one_command(stack: Stack) -> Non
 
 
 def test_a_back_out_with_nothing_to_undo_says_so(stack: Stack) -> None:
-    done = run(stack, "backout", stack.user().name)
+    done = run(stack, "back-out", stack.user().name)
     assert (done.returncode, done.stderr) == (0, "")
     assert "SKIPPED: nothing to undo" in done.stdout
 
@@ -83,7 +83,7 @@ def test_an_exposed_key_is_replaced_at_once_and_only_on_a_yes(stack: Stack) -> N
         done = run(stack, "rotate", user.name, "--emergency", "--yes", "--watch")
     assert (done.returncode, done.stderr) == (0, "")
     assert stack.keys(user.name)[user.access_key_id] == "Inactive"
-    back = run(stack, "plan", user.name, "--backout", "--json")
+    back = run(stack, "plan", user.name, "--back-out", "--json")
     assert back.returncode == 1
     assert json.loads(back.stdout)["step"] == "REJECT"
 
@@ -107,7 +107,7 @@ def test_leaving_a_watch_stops_nothing(stack: Stack) -> None:
     assert f"the execution goes on. See it again: keyturn watch {arn}" in said
     assert stack.machines.describe_execution(executionArn=arn)["status"] == "RUNNING"
 
-    begun = run(stack, "backout", user.name)
+    begun = run(stack, "back-out", user.name)
     assert begun.returncode == 0
     assert "keyturn: Wait Out The Claimant: no call of the execution" in begun.stderr
     assert f"Follow it: keyturn watch {user.name}" in begun.stdout

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from keyturn.aws import iam, secrets
 from keyturn.model.errors import AwsRefused
-from keyturn.model.rotation import iso
-from keyturn.model.settings import Durations, Settings
+from keyturn.model.moments import iso
 from keyturn.model.world import Key, Label, LastResult, SecretState, Tag
-from keyturn.rotate.decision import Ask, Step, decide
+from keyturn.rotate.beginning import assess
+from keyturn.rotate.decision import Ask, Step
 from keyturn_cli import app as wiring
 from keyturn_cli import aws, onboard, people, plan, start, status
 from keyturn_cli.errors import CliError
@@ -27,20 +27,11 @@ from keyturn_cli.onboard import Facts, Given
 from keyturn_cli.people import Person
 from keyturn_cli.runs import Run, Visit
 from keyturn_cli.stack import Stack
+from tests.unit import worlds
 from tests.unit.worlds import K1, K2, MARK, NOW, POLICY, key, ours, secret, world
 
 STACK = Stack("keyturn", {"SecretNamePrefix": "machine-user/", "ConsumerPolicyArn": "arn:policy"})
-SETTINGS = Settings(
-    secret_name_prefix="machine-user/",
-    managed_tag_key="keyturn:managed",
-    managed_tag_value="eu-west-1",
-    managed_user_path="/machines/",
-    durations=Durations(604_800, 93_600, 108_000, 3_600, 604_800, 300, 3_600, 86_400),
-    last_used_coarseness_seconds=900,
-    last_used_lag_seconds=14_400,
-    fence_seconds=120,
-    unused_after_days=90,
-)
+SETTINGS = replace(worlds.SETTINGS, managed_user_path="/machines/")
 GIVEN = Given(K1, SecretStr("hush"))
 
 
@@ -59,8 +50,8 @@ def test_of_two_active_keys_the_exposed_one_must_be_named_and_the_whole_ids_can_
 
 def planned(one: Key, held: SecretState | None, *missing_alarms: str) -> plan.Plan:
     seen = world(one, secret=held)
-    decision = decide(seen, Ask(), POLICY)
-    return plan.outlook(seen, decision, POLICY, missing_alarms=list(missing_alarms))
+    decision = assess(seen, Ask(), POLICY, missing=lambda: missing_alarms)
+    return plan.outlook(seen, decision, POLICY)
 
 
 def test_the_old_key_goes_when_it_was_quiet_for_the_period_and_all_lateness() -> None:
@@ -118,7 +109,7 @@ def test_a_row_in_flight_tells_what_it_waits_for() -> None:
     run = Run(
         "arn",
         path=(Visit("Wait For Consumers", "Wait", NOW, NOW),),
-        verdict="WAIT",
+        next="WAIT",
         answered_by="Check Pickup",
         why="no consumer has used the new key yet",
     )
@@ -324,10 +315,10 @@ def test_offboarding_undoes_only_what_is_there() -> None:
     assert undone(facts(secret=secret(scheduled_for_deletion=True)), 7) == []
 
     claimed = labelled(secret(), Label.CLAIM)
-    with pytest.raises(CliError, match="undo it first: keyturn backout ci"):
+    with pytest.raises(CliError, match="undo it first: keyturn back-out ci"):
         undone(facts(tags=CARED_FOR, secret=claimed))
     # A back-out of a user without the tag is refused.
-    with pytest.raises(CliError, match="first: keyturn onboard ci, then keyturn backout ci"):
+    with pytest.raises(CliError, match="first: keyturn onboard ci, then keyturn back-out ci"):
         undone(facts(secret=claimed))
     with pytest.raises(CliError, match="another stack manages"):
         undone(facts(tags={"keyturn:managed": "us-east-1"}))

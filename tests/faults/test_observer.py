@@ -45,14 +45,14 @@ CREATED = change(2, {OLD: "Active", NEW: "Active"}, {"AWSCURRENT": "v-old", **CL
 PUBLISHED = change(
     3, {OLD: "Active", NEW: "Active"}, {"AWSCURRENT": "v-new", "BACKOUT": "v-old", **CLAIM}
 )
-CUT_OVER = change(
+DEACTIVATE = change(
     20,
     {OLD: "Inactive", NEW: "Active"},
     {"AWSCURRENT": "v-new", "BACKOUT": "v-old", **CLAIM},
     used={OLD: 10, NEW: 19},
 )
-DECIDED = change(30, CUT_OVER.keys, {"AWSCURRENT": "v-new", "BACKOUT": "v-old"})
-CLEAN = [BEGUN, CLAIMED, CREATED, PUBLISHED, CUT_OVER, DECIDED]
+DECIDED = change(30, DEACTIVATE.keys, {"AWSCURRENT": "v-new", "BACKOUT": "v-old"})
+CLEAN = [BEGUN, CLAIMED, CREATED, PUBLISHED, DEACTIVATE, DECIDED]
 ROTATED = Run(
     "arn:1", 0.5, 31, "SUCCEEDED", None,
     {"outcome": "ROTATED", "oldAccessKeyId": OLD, "newAccessKeyId": NEW},
@@ -78,9 +78,9 @@ def test_a_clean_rotation_violates_nothing() -> None:
 
 
 CURRENT_DEAD = change(4, {OLD: "Active", NEW: "Inactive"}, PUBLISHED.labels)
-TOO_EARLY = replace(CUT_OVER, used={OLD: 18, NEW: 19})
+TOO_EARLY = replace(DEACTIVATE, used={OLD: 18, NEW: 19})
 UNCLAIMED = replace(CREATED, labels={"AWSCURRENT": "v-old"})
-CURRENT_DELETED = change(21, {OLD: "Inactive"}, CUT_OVER.labels)
+CURRENT_DELETED = change(21, {OLD: "Inactive"}, DEACTIVATE.labels)
 ACTIVE_DELETED = change(4, {NEW: "Active"}, PUBLISHED.labels)
 
 

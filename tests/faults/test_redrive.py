@@ -54,8 +54,8 @@ CASES = [
     Case(Moment("created", "Issue New Key", "iam:CreateAccessKey", "IssueNewKey")),
     Case(Moment("stored", "Issue New Key", "secretsmanager:PutSecretValue", "IssueNewKey", nth=2)),
     Case(Moment("proving", "Prove New Key")),
-    Case(Moment("way_back_labelled", "Publish New Key", _SWAP, "PublishNewKey")),
-    Case(Moment("published", "Publish New Key", _SWAP, "PublishNewKey", nth=2)),
+    Case(Moment("way_back_labelled", "Publish New Key", _SWAP, "MoveCurrent")),
+    Case(Moment("published", "Publish New Key", _SWAP, "MoveCurrent", nth=2)),
     Case(Moment("waiting_for_consumers", "Wait For Consumers", timing=_SLOW_PICKUP)),
     Case(
         Moment(

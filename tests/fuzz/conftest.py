@@ -6,8 +6,9 @@ from tests.integration.conftest import (
     account,
     fake_credentials,
     logged,
+    moto,
     own_clients,
     wire,
 )
 
-__all__ = ["account", "fake_credentials", "logged", "own_clients", "wire"]
+__all__ = ["account", "fake_credentials", "logged", "moto", "own_clients", "wire"]

@@ -240,7 +240,7 @@ def test_counts_and_tables_agree_with_the_findings_of_the_rows(
         assert measures[measure].unknown == unknown[rule], measure
     old = {one.user for one in kept.findings if one.rule is Rule.KEY_NOT_ROTATED and one.age_days}
     assert measures["keys-over-90"].count == len(old)
-    assert report.keys_total == len(kept.keys)
+    assert report.total("keys") == len(kept.keys)
     active = sum(count for _, count in report.tables.key_tiers) + report.tables.keys_of_unknown_age
     assert active <= report.accounts[0].active_keys
     assert report.findings_total == len(kept.findings)

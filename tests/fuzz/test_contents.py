@@ -69,37 +69,37 @@ class Bench:
         )
 
     def way(self, content: Content, current: str, pending: str, fields: dict[str, str]) -> str:
-        """Go one of `WAYS` with a content; returns the first verdict."""
+        """Go one of `WAYS` with a content; returns the first following."""
         known = {"content": content, "key": USERS_KEY}
         user, key = self.user(known[current], known.get(pending))
         return self.goes_through(user, key, **fields)
 
     def goes_through(self, user: str, key: MadeKey, **fields: Any) -> str:
-        """Run a request as far as it goes without waiting; returns the first verdict."""
+        """Run a request as far as it goes without waiting; returns the first following."""
         before = self.state(user)
         execution = self.account.execution(userName=user, **fields)
         self.account.wire.forget()
         said = [execution.call("check_request")]
         assert_only_looked(self.account)
         assert_sendable(said[0])
-        verdict = str(said[0]["verdict"])
-        if verdict == "REJECT":
+        following = str(said[0]["next"])
+        if following == "REJECTED":
             assert_rejection(said[0])
-        if verdict in ("REJECT", "SKIP"):
+        if following in ("REJECTED", "SKIP"):
             assert self.state(user) == before
         else:
-            said += self._steps(execution, ISSUE if verdict == "ISSUE" else ("take_over",))
+            said += self._steps(execution, ISSUE if following == "ISSUE" else ("take_over",))
             self._nothing_is_lost(user, key, before)
         secrets = (CANARY, key.secret, self.other.secret)
         assert_nowhere(secrets, json.dumps(said), self.logged.getvalue())
-        return verdict
+        return following
 
     def _steps(self, execution: Execution, steps: Sequence[str]) -> list[dict[str, Any]]:
         """What each step answered; the last one may refuse, but never by a defect."""
         said: list[dict[str, Any]] = []
         refused: KeyturnError | None = None
         for step in steps:
-            if step == "check_pickup" and said[-1]["verdict"] != "WAIT":
+            if step == "check_pickup" and said[-1]["next"] != "WAIT":
                 break  # a first key, or an exposed one: nobody to wait for
             try:
                 said.append(execution.call(step))
@@ -129,17 +129,17 @@ def test_every_known_content_is_decided(bench: Bench) -> None:
     """Current and pending; to rotate, and to back out."""
     for content in CONTENTS:
         try:
-            verdicts = [bench.way(content, *way) for way in WAYS]
-            assert set(verdicts) <= {"ISSUE", "REJECT", "SKIP"}
+            answers = [bench.way(content, *way) for way in WAYS]
+            assert set(answers) <= {"ISSUE", "REJECTED", "SKIP"}
             if content.name.startswith("the_users_key"):
-                assert verdicts[0] == "ISSUE"
+                assert answers[0] == "ISSUE"
         except BaseException as error:
             error.add_note(f"with the content {content.name}")
             raise
 
 
 def test_any_content_is_decided(bench: Bench) -> None:
-    verdicts: set[str] = set()
+    answers: set[str] = set()
 
     @examples(60)
     @given(contents, st.none() | contents, st.sampled_from(["", "force", "emergency"]))
@@ -150,7 +150,7 @@ def test_any_content_is_decided(bench: Bench) -> None:
             "force": {"force": True},
             "emergency": {"mode": "EMERGENCY", "accessKeyId": key.id},
         }
-        verdicts.add(bench.goes_through(user, key, **fields[how]))
+        answers.add(bench.goes_through(user, key, **fields[how]))
 
     check()
-    assert {"ISSUE", "REJECT"} <= verdicts
+    assert {"ISSUE", "REJECTED"} <= answers

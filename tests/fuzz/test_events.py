@@ -16,7 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keyturn.handlers.events.start_back_out import MAX_GENERATIONS, handler
+from keyturn.alerts.recovering import MAX_GENERATIONS
+from keyturn.handlers.events.start_back_out import handler
 from keyturn.model.errors import AwsRefused, UnexpectedFailure
 from keyturn.model.identifiers import recovery_name
 from keyturn.model.outcomes import DECIDED
@@ -205,11 +206,11 @@ def test_whatever_is_started_is_a_request_that_check_request_answers(
             checked += 1
             assert_only_looked(account)
             assert_sendable(answer)
-            if answer["verdict"] == "RECOVERY_REJECTED":
+            if answer["next"] == "REJECTED":
                 assert_rejection(answer)
                 assert answer["announcement"], "nobody waits for a recovery: somebody must be told"
             else:
-                assert answer["verdict"] == "SKIP", answer["verdict"]
+                assert answer["next"] == "SKIP", answer["next"]
                 assert LEGAL_NAME.fullmatch(answer["rotation"]["userName"])
 
     check()

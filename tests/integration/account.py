@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import pkgutil
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
@@ -17,12 +18,15 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions.models import stepfunctions_backends
 
 import keyturn.handlers
-from keyturn.model.identifiers import execution_mark
-from keyturn.model.rotation import iso
+from keyturn.model import execution as model
+from keyturn.model.moments import iso
 from keyturn.model.settings import Settings
 from keyturn.model.world import World
 from keyturn.rotate import snapshot
 from tests.integration.aws_like import ACCOUNT, REGION, Wire
+from tools import template
+from tools.asl.__main__ import FOLDER
+from tools.asl.definition import Definition
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -36,30 +40,19 @@ CONTEXT = SimpleNamespace(
     invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:keyturn-test",
     aws_request_id="request",
 )
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_REGION": REGION,
-    "AWS_DEFAULT_REGION": REGION,
-    "POWERTOOLS_METRICS_NAMESPACE": "Keyturn",
-    "POWERTOOLS_SERVICE_NAME": "keyturn",
-    "SECRET_NAME_PREFIX": PREFIX,
-    "MANAGED_TAG_KEY": "keyturn:managed",
-    "MANAGED_TAG_VALUE": "test",
-    "MANAGED_USER_PATH": "/",
-    "PICKUP_TIMEOUT_SECONDS": "604800",
-    "QUIET_PERIOD_SECONDS": "93600",
-    "WATCH_SECONDS": "108000",
-    "BACKOUT_GRACE_SECONDS": "3600",
-    "RETENTION_SECONDS": "604800",
-    "POLL_MIN_SECONDS": "300",
-    "POLL_MAX_SECONDS": "3600",
-    "MIN_KEY_AGE_SECONDS": "86400",
-    "LAST_USED_COARSENESS_SECONDS": "900",
-    "LAST_USED_LAG_SECONDS": "14400",
-    "FENCE_SECONDS": "150",
-    "UNUSED_AFTER_DAYS": "90",
-}
+ENVIRONMENT = template.environment(
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_REGION=REGION,
+    AWS_DEFAULT_REGION=REGION,
+    POWERTOOLS_SERVICE_NAME="keyturn",
+    SECRET_NAME_PREFIX=PREFIX,
+    MANAGED_TAG_VALUE="test",
+    QUIET_PERIOD_SECONDS=93_600,
+    WATCH_SECONDS=108_000,
+    LAST_USED_COARSENESS_SECONDS=900,
+    FENCE_SECONDS=150,
+)
 
 
 @functools.cache
@@ -85,9 +78,14 @@ class Execution:
         self.rotation: dict[str, Any] | None = None
 
     @property
+    def known(self) -> model.Execution:
+        """What the functions know of it."""
+        return model.Execution(self.arn, self.started_at)
+
+    @property
     def mark(self) -> str:
         """The execution's mark."""
-        return execution_mark(self.arn, self.started_at)
+        return self.known.mark
 
     def payload(
         self, *, entered_at: datetime | None = None, redrives: int = 0, **fields: Any
@@ -105,12 +103,17 @@ class Execution:
         return {"context": context, "rotation": self.rotation} | fields
 
     def call(self, handler: str, **fields: Any) -> dict[str, Any]:
-        """Call a handler; what it answers goes through JSON, and its rotation is carried on."""
+        """Call a handler, or the one of a state such as "prove_new_key", as that state does.
+
+        What it answers goes through JSON, and its rotation is carried on.
+        """
+        name, of_the_state = states_functions().get(handler, (handler, {}))
         module = next(
-            module for module in handler_modules() if module.__name__.endswith(f".{handler}")
+            module for module in handler_modules() if module.__name__.endswith(f".{name}")
         )
-        payload = json.loads(json.dumps(self.payload(**fields)))
+        payload = json.loads(json.dumps(self.payload(**of_the_state | fields)))
         answer: dict[str, Any] = json.loads(json.dumps(module.handler(payload, CONTEXT)))
+        assert_answers_what_is_read(name, answer)
         self.rotation = answer["rotation"] or self.rotation
         return answer
 
@@ -120,6 +123,52 @@ class Execution:
         for handler in handlers:
             answer = self.call(handler)
         return answer
+
+
+@functools.cache
+def states_functions() -> dict[str, tuple[str, dict[str, str]]]:
+    """The handler of each state of RotateKey, and what the state alone says to it."""
+    found = {}
+    for name, state in Definition.load(FOLDER / "rotate_key.asl.json").root.states.items():
+        arguments = state.get("Arguments", {})
+        if "FunctionName" in arguments:
+            token = arguments["FunctionName"].removeprefix("${").removesuffix("FunctionArn}")
+            handler = re.sub(r"(?<!^)(?=[A-Z])", "_", token).lower()
+            said = {
+                field: value
+                for field, value in arguments["Payload"].items()
+                if isinstance(value, str) and not value.startswith("{%")
+            }
+            found[name.lower().replace(" ", "_")] = (handler, said)
+    return found
+
+
+def assert_answers_what_is_read(handler: str, answer: dict[str, Any]) -> None:
+    """Check that an answer has each field that a state reads: a missing one is an error there."""
+    assert _read_by_states(handler) <= answer.keys()
+
+
+@functools.cache
+def _read_by_states(handler: str) -> frozenset[str]:
+    function = f"${{{handler.title().replace('_', '')}FunctionArn}}"
+    states = [
+        state
+        for path in FOLDER.glob("*.asl.json")
+        for scope in Definition.load(path).scopes()
+        for state in scope.states.values()
+    ]
+    return frozenset(
+        field
+        for state in states
+        if state.get("Arguments", {}).get("FunctionName") == function
+        for field in re.findall(r"\.Payload\.(\w+)", json.dumps(state))
+    )
+
+
+def assert_refused(answer: dict[str, Any], following: str, words: str = "") -> None:
+    """Check that a state goes another way, and that its answer says why."""
+    assert answer["next"] == following
+    assert re.search(words, answer["rotation"]["why"])
 
 
 @functools.cache

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from moto import mock_aws
+from moto.core.models import MockAWS
 
-from keyturn.aws import calls, probe
-from keyturn.handlers import frame as entry
+from keyturn.aws import calls, log, probe
 from tests.integration.account import ENVIRONMENT, Account
 from tests.integration.aws_like import Wire
 
@@ -61,17 +61,24 @@ def _forget_clients() -> None:
 def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What the handlers log."""
     text = io.StringIO()
-    monkeypatch.setattr(entry.logger.registered_handler, "stream", text)
+    monkeypatch.setattr(log.logger.registered_handler, "stream", text)
     return text
 
 
+@pytest.fixture(scope="module")
+def moto() -> Iterator[MockAWS]:
+    """moto in front of botocore; each test forgets what the one before it had made."""
+    with mock_aws() as patched:
+        yield patched
+
+
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def wire(moto: MockAWS, monkeypatch: pytest.MonkeyPatch) -> Wire:
     """Every call of this test, and faults for the next ones."""
+    moto.reset()
     wire = Wire()
-    with mock_aws():
-        wire.install(monkeypatch)
-        yield wire
+    wire.install(monkeypatch)
+    return wire
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def open_fence() -> Iterator[None]:
 
 
 def take(world: World, execution: Execution, decision: Decision = ISSUE) -> None:
-    claim.take(world, Ask(), decision, name=NAME, execution_arn=execution.arn, mark=execution.mark)
+    claim.take(execution.known, world, Ask(), decision, name=NAME)
 
 
 def version(execution: Execution) -> str:

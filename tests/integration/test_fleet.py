@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,16 +15,14 @@ import pytest
 
 from keyturn.aws import reports, s3, secrets
 from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS
-from keyturn.fleet.run import ATTEMPTS_KEY, Run
+from keyturn.fleet.run import ATTEMPTS_KEY, FleetRun
 from keyturn.model.errors import (
-    AuditFailed,
     AwsRefused,
     AwsThrottled,
     HandoverMissing,
-    RequestRejected,
 )
-from keyturn.model.rotation import iso
-from tests.integration.account import CONTEXT, Account
+from keyturn.model.moments import iso
+from tests.integration.account import CONTEXT, Account, assert_answers_what_is_read
 from tests.integration.aws_like import ACCOUNT, REGION, refuses
 
 BUCKET = "reports"
@@ -52,12 +51,14 @@ class Fleet:
         self.given = given
         execution = {"Id": f"{FLEET}:{name}", "StartTime": iso(NOW), "Input": given}
         self.context = {"Execution": execution, "State": {"EnteredTime": iso(NOW)}}
-        self.run = Run.of(self.context)
+        self.run = FleetRun.of(self.context)
 
     def call(self, handler: str, **fields: Any) -> Any:
         payload = {"context": self.context, "input": self.given, "run": self.run.dump()} | fields
         module = importlib.import_module(f"keyturn.handlers.rotate_fleet.{handler}")
-        return json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
+        answer = json.loads(json.dumps(module.handler(json.loads(json.dumps(payload)), CONTEXT)))
+        assert_answers_what_is_read(handler, answer)
+        return answer
 
     def read(self, key: str) -> Any:
         return s3.read_json(BUCKET, key)
@@ -116,8 +117,10 @@ def test_a_broken_report_names_account_and_line_and_chooses_nobody(
 ) -> None:
     report = reports.CredentialReport(content, NOW)
     monkeypatch.setattr(reports, "credential_report", lambda: report)
-    with pytest.raises(AuditFailed, match=f"{ACCOUNT}.*{place}"):
-        fleet.call("audit_account")
+    answer = fleet.call("audit_account")
+    assert (answer["next"], answer["ending"]) == ("END", "FleetRunFailed")
+    assert re.search(f"AuditFailed: .*{ACCOUNT}.*{place}", answer["result"]["reason"])
+    assert "could not audit the account, nothing was started" in answer["announcement"]["message"]
     assert fleet.read(fleet.run.facts_key) is None
 
 
@@ -172,8 +175,10 @@ def test_the_audit_leaves_the_facts_of_the_managed_users_and_of_those_asked_for(
 
 
 def test_a_wrong_input_is_rejected_before_any_call(account: Account) -> None:
-    with pytest.raises(RequestRejected):
-        Fleet(account, force=True).call("audit_account")
+    answer = Fleet(account, force=True).call("audit_account")
+    assert (answer["next"], answer["ending"]) == ("END", "FleetRequestRejected")
+    assert answer["result"]["outcome"] == "REJECTED"
+    assert "was rejected, nothing was started: " in answer["announcement"]["message"]
     assert account.wire.operations == []
 
 
@@ -190,7 +195,13 @@ def test_choosing_again_chooses_the_same(fleet: Fleet) -> None:
 def test_the_next_run_of_the_day_leaves_who_was_tried(fleet: Fleet, account: Account) -> None:
     started(fleet)
     later = audited(Fleet(account, "two"))
-    assert later.call("choose_users") == {"chosen": 0, "dryRun": False, "batches": []}
+    assert later.call("choose_users") == {
+        "next": "SUM_UP",
+        "ending": None,
+        "result": None,
+        "announcement": None,
+        "batches": [],
+    }
 
 
 def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(
@@ -198,7 +209,8 @@ def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(
 ) -> None:
     chosen(fleet)
     before_the_batches = audited(Fleet(account, "two"))
-    assert before_the_batches.call("choose_users")["chosen"] == 3
+    before_the_batches.call("choose_users")
+    assert len(before_the_batches.read(before_the_batches.run.plan_key)["chosen"]) == 3
     account.wire.next("StartExecution", lambda act: act(), refuses("ThrottlingException"))
     with pytest.raises(AwsThrottled):
         before_the_batches.call("start_rotations", number=0)
@@ -210,14 +222,34 @@ def test_whom_a_stopped_run_did_not_get_to_is_chosen_by_the_next_one(
     assert [(user["userName"], user["why"]) for user in plan["left"]] == [("a", "COOLING_DOWN")]
 
 
+def test_attempts_that_are_long_ago_or_unreadable_hold_nobody_back(fleet: Fleet) -> None:
+    long_ago = {"at": iso(NOW - timedelta(days=30)), "run": "r", "batch": "fleet/r/outcomes/0.json"}
+    s3.write_json(BUCKET, ATTEMPTS_KEY, {"a": long_ago, "b": {"at": "soon", "run": "r"}})
+    assert audited(fleet).call("choose_users")["batches"] == [0]
+    plan = fleet.read(fleet.run.plan_key)
+    assert {user["userName"] for user in plan["chosen"]} == {"a", "b", "c"}
+
+
+def test_who_is_managed_must_be_known_unless_users_are_named(
+    fleet: Fleet, account: Account
+) -> None:
+    account.wire.next("ListSecrets", refuses("AccessDeniedException", status=400))
+    audited(fleet)
+    answer = fleet.call("choose_users")
+    assert (answer["next"], answer["ending"]) == ("END", "FleetRunFailed")
+    assert "not known" in answer["result"]["reason"]
+
+
 def test_the_limit_of_the_stack_cannot_be_exceeded_by_the_input(
     fleet: Fleet, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_ROTATIONS_PER_RUN", "2")
     more = audited(Fleet(account, "two", maxRotations=3, dryRun=True))
-    assert more.call("choose_users")["chosen"] == 2
+    more.call("choose_users")
+    assert len(more.read(more.run.plan_key)["chosen"]) == 2
     fewer = audited(Fleet(account, "three", maxRotations=1, dryRun=True))
-    assert fewer.call("choose_users")["chosen"] == 1
+    fewer.call("choose_users")
+    assert len(fewer.read(fewer.run.plan_key)["chosen"]) == 1
 
 
 def test_starting_goes_on_where_it_was_throttled(fleet: Fleet, account: Account) -> None:
@@ -229,7 +261,7 @@ def test_starting_goes_on_where_it_was_throttled(fleet: Fleet, account: Account)
     assert stands == ["RUNNING", "PENDING", "PENDING"]
     account.wire.forget()
     answer = fleet.call("start_rotations", number=0)
-    assert (answer["verdict"], answer["running"]) == ("WAIT", 3)
+    assert (answer["next"], answer["running"]) == ("WAIT", 3)
     assert account.wire.operations.count("StartExecution") == 2
     assert len(fleet.started()) == 3
 
@@ -269,9 +301,9 @@ def test_one_start_that_is_refused_stops_nobody(fleet: Fleet, account: Account) 
 def test_a_run_that_could_start_nobody_never_shows_green(fleet: Fleet, account: Account) -> None:
     chosen(fleet)
     account.wire.next("StartExecution", *[refuses("AccessDeniedException")] * 3)
-    assert fleet.call("start_rotations", number=0)["verdict"] == "DONE"
+    assert fleet.call("start_rotations", number=0)["next"] == "DONE"
     told = fleet.call("sum_up_fleet", audit={}, failure=None)
-    assert (told["verdict"], told["result"]["outcome"]) == ("FleetRunFailed", "FAILED")
+    assert (told["ending"], told["result"]["outcome"]) == ("FleetRunFailed", "FAILED")
     assert "none of the rotations could be started" in told["result"]["reason"]
     assert "AccessDeniedException" in told["announcement"]["message"]
     assert told["result"]["outcomes"] == {"NOT_STARTED": 3}
@@ -310,11 +342,11 @@ def test_a_look_notes_who_has_ended_and_the_last_one_ends_the_watch(fleet: Fleet
         found.status = "RUNNING"
     ends(fleet, "b", output=json.dumps({"outcome": "ROTATED", "reason": "done"}))
     answer = fleet.call("look_at_rotations", number=0, polls=1)
-    assert (answer["verdict"], answer["running"], answer["polls"]) == ("WAIT", 2, 2)
+    assert (answer["next"], answer["running"], answer["polls"]) == ("WAIT", 2, 2)
     for user in ("a", "c"):
         cause = json.dumps({"outcome": "REJECTED", "reason": "no tag"})
         ends(fleet, user, status="FAILED", output="", cause=cause, error="RequestRejected")
-    assert fleet.call("look_at_rotations", number=0, polls=2)["verdict"] == "DONE"
+    assert fleet.call("look_at_rotations", number=0, polls=2)["next"] == "DONE"
     told = fleet.call("sum_up_fleet", audit={}, failure=None)
     assert told["result"]["outcomes"] == {"REJECTED": 2, "ROTATED": 1}
 
@@ -323,14 +355,13 @@ def test_a_look_that_is_throttled_counts_nobody_as_ended(fleet: Fleet, account: 
     started(fleet)
     account.wire.next("DescribeExecution", *[refuses("ThrottlingException")] * 9)
     answer = fleet.call("look_at_rotations", number=0, polls=1)
-    assert (answer["verdict"], answer["running"]) == ("WAIT", 3)
+    assert (answer["next"], answer["running"]) == ("WAIT", 3)
     assert account.wire.operations.count("DescribeExecution") == 1  # the next look goes on
 
 
 @pytest.mark.parametrize(
     ("handler", "fields"),
     [
-        ("choose_users", {}),
         ("start_rotations", {"number": 0}),
         ("look_at_rotations", {"number": 0, "polls": 1}),
         ("sum_up_fleet", {"audit": {}, "failure": None}),
@@ -339,6 +370,9 @@ def test_a_look_that_is_throttled_counts_nobody_as_ended(fleet: Fleet, account: 
 def test_what_is_missing_from_the_bucket_is_named(
     fleet: Fleet, handler: str, fields: dict[str, Any]
 ) -> None:
+    answer = fleet.call("choose_users")
+    assert (answer["next"], answer["ending"]) == ("END", "FleetRunFailed")
+    assert f"s3://{BUCKET}/fleet/{fleet.run.id}/" in answer["result"]["reason"]
     with pytest.raises(HandoverMissing, match=f"s3://{BUCKET}/fleet/{fleet.run.id}/"):
         fleet.call(handler, **fields)
 

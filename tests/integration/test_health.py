@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from keyturn.aws import health
 from keyturn.aws.health import is_public
+from keyturn.model.environment import Environment
 from keyturn.model.rotation import Health
 
 NOW = dt.datetime(2026, 11, 21, 5, 0, tzinfo=dt.UTC)
@@ -236,6 +237,14 @@ class TestAddresses:
         names.resolve("health.example", address)
         ask("http://health.example:1/", allow_private=True)
         assert set(names.connected) == {(address, 1)}
+
+
+@pytest.mark.parametrize(("text", "opened"), [("true", True), ("false", False), ("", False)])
+def test_private_addresses_are_opened_by_the_stacks_parameter_alone(
+    monkeypatch: pytest.MonkeyPatch, text: str, opened: bool
+) -> None:
+    monkeypatch.setenv("ALLOW_PRIVATE_HEALTH_URLS", text)
+    assert Environment().flag("ALLOW_PRIVATE_HEALTH_URLS") is opened
 
 
 class TestUrls:

@@ -12,6 +12,7 @@ import pytest
 from keyturn.aws import alarms, executions, fence
 from keyturn.model import outcomes
 from keyturn.model.errors import AwsRefused, AwsThrottled
+from keyturn.model.signals import SignalState
 from tests.integration.account import Account
 from tests.integration.aws_like import refuses
 
@@ -115,17 +116,18 @@ class TestAlarms:
         account.wire.forget()
         return account
 
-    def test_what_is_not_ok_is_told(self, named: Account) -> None:
-        found = alarms.states(["fine", "bad", "dim", "gone"])
-        assert found == (["bad"], ["dim", "gone"])
-
-    def test_alarms_that_do_not_exist(self, named: Account) -> None:
-        assert alarms.missing(["fine", "gone"]) == ["gone"]
+    def test_each_says_its_state_and_unknown_is_not_good(self, named: Account) -> None:
+        found = alarms.ask(["fine", "bad", "dim", "gone"])
+        assert [(signal.state, signal.words, signal.exists) for signal in found] == [
+            (SignalState.OK, "in OK", True),
+            (SignalState.BAD, "in ALARM", True),
+            (SignalState.UNCLEAR, "in INSUFFICIENT_DATA", True),
+            (SignalState.UNCLEAR, "it does not exist", False),
+        ]
 
     def test_no_names_ask_nothing(self, named: Account) -> None:
         """DescribeAlarms without names would answer with every alarm of the account."""
-        assert alarms.states([]) == ([], [])
-        assert alarms.missing([]) == []
+        assert alarms.ask([]) == []
         assert named.wire.operations == []
 
     def test_composite_alarms_count(self, account: Account) -> None:
@@ -133,7 +135,7 @@ class TestAlarms:
             return {"CompositeAlarms": [{"AlarmName": "all", "StateValue": "ALARM"}]}
 
         account.wire.next("DescribeAlarms", answer)
-        assert alarms.states(["all"]) == (["all"], [])
+        assert alarms.ask(["all"])[0].state is SignalState.BAD
         assert account.wire.calls[-1][1]["AlarmTypes"] == ["MetricAlarm", "CompositeAlarm"]
 
     @pytest.mark.parametrize(
@@ -144,4 +146,4 @@ class TestAlarms:
     ) -> None:
         account.wire.next("DescribeAlarms", refuses(code))
         with pytest.raises(kind):
-            alarms.states(["fine"])
+            alarms.ask(["fine"])

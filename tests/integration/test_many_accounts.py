@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from keyturn.audit.model import AccountSource, SecretFacts, Thresholds
 from keyturn.aws import calls, organizations, s3
 from keyturn.fleet import central, organization
-from keyturn.fleet.organization import CannotBeJudged, Settings
+from keyturn.fleet.organization import CannotBeJudged, CentralSettings
 from keyturn.model.errors import AwsRefused, AwsThrottled, SettingMissing
 from tests.integration.account import Account
 
@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "MAX_KEY_AGE_DAYS": "60",
     "UNUSED_AFTER_DAYS": "45",
 }
-SETTINGS = Settings("all", False, Thresholds())
+SETTINGS = CentralSettings("all", False, Thresholds())
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HEADER = (
     "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,"
@@ -237,18 +237,18 @@ def test_who_may_not_list_accounts_is_told_so(bucket: str, monkeypatch: pytest.M
 
     monkeypatch.setattr(calls.organizations(), "get_paginator", lambda _: Pages())
     with pytest.raises(AwsRefused, match="organizations:ListAccounts: AccessDenied"):
-        organization.make_report(Settings("all", True, Thresholds()), NOW)
+        organization.make_report(CentralSettings("all", True, Thresholds()), NOW)
 
 
 def test_the_settings_come_from_the_environment() -> None:
-    settings = Settings.from_env(ENVIRONMENT)
-    assert settings == Settings("all", False, Thresholds(60, 45))
+    settings = CentralSettings.from_env(ENVIRONMENT)
+    assert settings == CentralSettings("all", False, Thresholds(60, 45))
 
 
 @pytest.mark.parametrize("name", ENVIRONMENT)
 def test_a_missing_setting_is_named(name: str) -> None:
     with pytest.raises(SettingMissing, match=name):
-        Settings.from_env({**ENVIRONMENT, name: ""})
+        CentralSettings.from_env({**ENVIRONMENT, name: ""})
     if name.endswith("DAYS"):
         with pytest.raises(SettingMissing, match=name):
-            Settings.from_env({**ENVIRONMENT, name: "ninety"})
+            CentralSettings.from_env({**ENVIRONMENT, name: "ninety"})

@@ -65,7 +65,7 @@ def test_an_end_is_counted_under_its_outcome_and_a_back_out_on_its_own(
             {"service": "keyturn"},
             {
                 "BackOuts": 1,
-                "BackoutsIncomplete": 1,
+                "BackOutsIncomplete": 1,
                 "TimeToPickupSeconds": 60,
                 "RotationsInFlight": 0,
             },

@@ -12,9 +12,9 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from keyturn.audit.model import PasswordPolicy
 from keyturn.aws import calls, executions, reports, s3, secrets
 from keyturn.model.errors import AuditFailed, AwsRefused, AwsThrottled
+from keyturn.model.passwords import PasswordPolicy
 from tests.integration.account import PREFIX, Account
 from tests.integration.aws_like import REGION, refuses
 

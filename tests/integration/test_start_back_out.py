@@ -8,7 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from keyturn.handlers.events.start_back_out import MAX_GENERATIONS, handler
+from keyturn.alerts.recovering import MAX_GENERATIONS
+from keyturn.handlers.events.start_back_out import handler
 from keyturn.model.errors import AwsThrottled, SettingMissing, UnexpectedFailure
 from keyturn.model.identifiers import recovery_name
 from keyturn.model.outcomes import DECIDED

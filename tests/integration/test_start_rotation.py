@@ -97,6 +97,12 @@ def test_config_may_name_the_user_by_name(account: Account) -> None:
     assert "ListUsers" not in account.wire.operations
 
 
+def test_a_finding_about_somebody_who_is_gone_is_told_and_starts_nothing(account: Account) -> None:
+    handler(event("security_hub_iam3", user="ci"), CONTEXT)
+    assert started(account) == []
+    assert "does not exist in this account" in told(account)[0]["Message"]
+
+
 def test_an_exposed_key_starts_an_emergency_for_its_owner(account: Account) -> None:
     key = account.rotatable()
     account.wire.forget()

@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.model.errors import (
-    AwsRefused,
-    AwsThrottled,
-    ClaimLost,
-    CutoverPostponed,
-    KeyNotProven,
-    WorldContradictory,
-)
-from tests.integration.account import PREFIX, Account, Execution
+from keyturn.model.errors import AwsRefused, AwsThrottled
+from tests.integration.account import PREFIX, Account, Execution, assert_refused
 from tests.integration.aws_like import after, echoes, loses_answer, refuses
 
 NAME = PREFIX + "ci"
@@ -51,7 +44,7 @@ def issued(account: Account) -> Execution:
 @pytest.fixture
 def published(account: Account, issued: Execution) -> Execution:
     """One that has published it."""
-    assert issued.call("publish_new_key")["verdict"] == "WAIT"
+    assert issued.call("publish_new_key")["next"] == "WAIT"
     account.wire.forget()
     return issued
 
@@ -61,15 +54,15 @@ def quiet(account: Account, published: Execution) -> Execution:
     """One whose consumers have moved: the old key is quiet, the new one in use."""
     account.used(old_key(published), datetime.now(UTC) - timedelta(days=3))
     account.used(new_key(published), datetime.now(UTC) - timedelta(minutes=1))
-    assert published.call("check_pickup")["verdict"] == "GO_ON"
+    assert published.call("check_pickup")["next"] == "GO_ON"
     account.wire.forget()
     return published
 
 
 @pytest.fixture
-def cut_over(account: Account, quiet: Execution) -> Execution:
+def deactivated(account: Account, quiet: Execution) -> Execution:
     """One that has deactivated the old key."""
-    assert quiet.call("deactivate_key", which="OLD")["verdict"] == "DEACTIVATED"
+    assert quiet.call("deactivate_key", which="OLD")["next"] == "DEACTIVATED"
     account.wire.forget()
     return quiet
 
@@ -80,16 +73,14 @@ class TestProve:
     ) -> None:
         assert issued.rotation is not None
         issued.rotation["newVersionId"] = "f" * 32
-        with pytest.raises(KeyNotProven, match="holds no key"):
-            issued.call("prove_new_key")
+        assert_refused(issued.call("prove_new_key"), "BLOCKED", "holds no key")
 
     def test_only_the_holder_of_the_claim_may_use_a_key(
         self, account: Account, issued: Execution
     ) -> None:
         stranger = account.execution()
         stranger.rotation = issued.rotation
-        with pytest.raises(ClaimLost):
-            stranger.call("prove_new_key")
+        assert_refused(stranger.call("prove_new_key"), "CLAIM_LOST")
         assert "GetSecretValue" not in account.wire.operations
 
 
@@ -122,13 +113,13 @@ class TestPublish:
         account.wire.next("UpdateSecretVersionStage", lambda act: act(), loses_answer)
         with pytest.raises(AwsThrottled):
             issued.call("publish_new_key")
-        assert issued.call("publish_new_key")["verdict"] == "WAIT"
+        assert issued.call("publish_new_key")["next"] == "WAIT"
         assert account.labels()["AWSCURRENT"].startswith(new_key(issued))
 
     def test_an_echo_is_success(self, account: Account, issued: Execution) -> None:
         echo = echoes("InvalidParameterException")
         account.wire.next("UpdateSecretVersionStage", echo, echo, echo)
-        assert issued.call("publish_new_key")["verdict"] == "WAIT"
+        assert issued.call("publish_new_key")["next"] == "WAIT"
 
     @pytest.mark.parametrize("moment", ["before", "between"])
     def test_a_secret_that_others_changed_is_left_alone(
@@ -146,8 +137,7 @@ class TestPublish:
             interfere()
         else:
             account.wire.next("UpdateSecretVersionStage", after(interfere))
-        with pytest.raises(WorldContradictory):
-            issued.call("publish_new_key")
+        assert_refused(issued.call("publish_new_key"), "BLOCKED")
         assert account.labels()["AWSCURRENT"].startswith("intent-")
 
 
@@ -161,11 +151,11 @@ class TestDeactivate:
         quiet.call("deactivate_key", which="OLD")
         assert account.statuses()[old_key(quiet)] == "Inactive"
 
-    def test_twice_is_once(self, account: Account, cut_over: Execution) -> None:
-        cut_over.call("deactivate_key", which="OLD")
+    def test_twice_is_once(self, account: Account, deactivated: Execution) -> None:
+        deactivated.call("deactivate_key", which="OLD")
         assert "UpdateAccessKey" not in account.wire.operations
-        assert cut_over.rotation is not None
-        assert cut_over.rotation["seen"]["notes"] == []
+        assert deactivated.rotation is not None
+        assert deactivated.rotation["seen"]["notes"] == []
 
     def test_a_key_that_came_back_in_between_stays_recorded(
         self, account: Account, quiet: Execution
@@ -177,13 +167,26 @@ class TestDeactivate:
         assert answer["rotation"]["reactivatedAt"] is None
         assert quiet.rotation is not None
         quiet.rotation["outcome"] = "ROTATED"
-        quiet.call("decide")
+        quiet.call("close_rotation")
         assert tags(account)["keyturn:deactivated-key"] == old_key(quiet)
 
     def test_a_use_just_now_postpones_it(self, account: Account, quiet: Execution) -> None:
         account.used(old_key(quiet), datetime.now(UTC))
-        with pytest.raises(CutoverPostponed, match="used again just now"):
-            quiet.call("deactivate_key", which="OLD")
+        assert_refused(quiet.call("deactivate_key", which="OLD"), "POSTPONED", "used too recently")
+        assert account.statuses()[old_key(quiet)] == "Active"
+
+    @pytest.mark.parametrize("state", ["ALARM", "INSUFFICIENT_DATA"])
+    def test_an_alarm_that_went_off_just_now_postpones_it(
+        self, account: Account, quiet: Execution, state: str
+    ) -> None:
+        def answer(_: Any) -> Any:
+            return {"MetricAlarms": [{"AlarmName": "errors", "StateValue": state}]}
+
+        assert quiet.rotation is not None
+        quiet.rotation["policy"]["signals"] = {"alarm": ["errors"]}
+        account.wire.next("DescribeAlarms", answer)
+        says = f"the alarm errors is not good: in {state}"
+        assert_refused(quiet.call("deactivate_key", which="OLD"), "POSTPONED", says)
         assert account.statuses()[old_key(quiet)] == "Active"
 
     @pytest.mark.parametrize("days", [0, 8])
@@ -191,16 +194,17 @@ class TestDeactivate:
         self, account: Account, quiet: Execution, days: int
     ) -> None:
         assert quiet.rotation is not None
-        began = datetime.fromisoformat(quiet.rotation["pickup"]["beganAt"]) - timedelta(days=days)
-        quiet.rotation["pickup"]["beganAt"] = began.isoformat()
+        pickup = quiet.rotation["loops"]["PICKUP"]
+        began = datetime.fromisoformat(pickup["beganAt"]) - timedelta(days=days)
+        pickup["beganAt"] = began.isoformat()
 
         def late(act: Any) -> Any:
             behind = [{"Region": "eu-west-1", "Status": "InProgress"}]
             return {**act(), "ReplicationStatus": behind}
 
         account.wire.next("DescribeSecret", late)
-        with pytest.raises(WorldContradictory if days else CutoverPostponed, match="eu-west-1"):
-            quiet.call("deactivate_key", which="OLD")
+        answer = quiet.call("deactivate_key", which="OLD")
+        assert_refused(answer, "BLOCKED" if days else "POSTPONED", "eu-west-1")
         assert account.statuses()[old_key(quiet)] == "Active"
 
     @pytest.mark.parametrize("what", ["deleted", "inactive", "label"])
@@ -213,8 +217,7 @@ class TestDeactivate:
             account.moto_key(new_key(quiet)).status = "Inactive"
         else:
             account.version(NAME, "{}", version_id="f" * 32, label="AWSCURRENT")
-        with pytest.raises(WorldContradictory):
-            quiet.call("deactivate_key", which="OLD")
+        assert_refused(quiet.call("deactivate_key", which="OLD"), "BLOCKED")
         assert account.statuses()[old_key(quiet)] == "Active"
 
     def test_what_a_person_did_is_noted_and_not_recorded_as_ours(
@@ -229,92 +232,90 @@ class TestDeactivate:
         self, account: Account, quiet: Execution
     ) -> None:
         account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
-        with pytest.raises(ClaimLost):
-            quiet.call("deactivate_key", which="OLD")
+        assert_refused(quiet.call("deactivate_key", which="OLD"), "CLAIM_LOST")
         assert account.statuses()[old_key(quiet)] == "Active"
 
 
 class TestWatch:
     def test_a_secret_that_others_changed_is_no_success(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         """What the consumers read now is not what was watched."""
-        assert cut_over.rotation is not None
+        assert deactivated.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["deactivatedAt"] = past.isoformat()
-        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
+        deactivated.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
+        account.used(new_key(deactivated), datetime.now(UTC) - timedelta(minutes=1))
         account.version(NAME, "{}", version_id="f" * 32)
-        answer = cut_over.call("check_cutover")
-        assert answer["verdict"] == "SILENT"
+        answer = deactivated.call("check_watch")
+        assert answer["next"] == "SILENT"
         assert "somebody else changed the secret" in answer["result"]["reason"]
-        assert cut_over.call("reactivate_old_key")["verdict"] == "STAY"
+        assert deactivated.call("reactivate_old_key")["next"] == "STAY"
         assert account.labels()["AWSCURRENT"] == "f" * 32
 
 
 class TestWayBack:
     def test_the_old_key_is_reactivated_and_put_back(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         way_back = account.labels()["BACKOUT"]
-        assert cut_over.call("reactivate_old_key")["verdict"] == "RESTORE"
-        assert cut_over.call("prove_old_key")["verdict"] == "PROVEN"
-        assert cut_over.call("restore_old_version")["verdict"] == "WAIT"
+        assert deactivated.call("reactivate_old_key")["next"] == "RESTORE"
+        assert deactivated.call("prove_old_key")["next"] == "PROVEN"
+        assert deactivated.call("restore_old_version")["next"] == "WAIT"
         assert account.labels()["AWSCURRENT"] == way_back
-        assert account.statuses()[old_key(cut_over)] == "Active"
+        assert account.statuses()[old_key(deactivated)] == "Active"
         # AWSPREVIOUS has moved onto the rejected version: it is no way back.
-        assert account.labels()["AWSPREVIOUS"].startswith(new_key(cut_over))
+        assert account.labels()["AWSPREVIOUS"].startswith(new_key(deactivated))
 
-    def test_twice_is_once(self, account: Account, cut_over: Execution) -> None:
+    def test_twice_is_once(self, account: Account, deactivated: Execution) -> None:
         for _ in range(2):
-            cut_over.call("reactivate_old_key")
+            deactivated.call("reactivate_old_key")
         for _ in range(2):
-            cut_over.call("restore_old_version")
-        assert account.statuses()[old_key(cut_over)] == "Active"
+            deactivated.call("restore_old_version")
+        assert account.statuses()[old_key(deactivated)] == "Active"
 
     def test_a_lost_answer_to_the_reactivation_is_remembered_as_one(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         account.wire.next("UpdateAccessKey", loses_answer)
         with pytest.raises(AwsThrottled):
-            cut_over.call("reactivate_old_key")
-        answer = cut_over.call("reactivate_old_key")
+            deactivated.call("reactivate_old_key")
+        answer = deactivated.call("reactivate_old_key")
         assert answer["rotation"]["reactivatedAt"] is not None
 
     def test_what_a_person_deactivated_stays_inactive(
         self, account: Account, published: Execution
     ) -> None:
         account.moto_key(old_key(published)).status = "Inactive"
-        with pytest.raises(WorldContradictory, match="not by Keyturn's doing"):
-            published.call("reactivate_old_key")
+        assert_refused(published.call("reactivate_old_key"), "BLOCKED", "not by Keyturn's doing")
         assert account.statuses()[old_key(published)] == "Inactive"
 
     @pytest.mark.parametrize("moment", ["before", "between"])
     def test_a_deleted_old_key_is_no_way_back(
-        self, account: Account, cut_over: Execution, moment: str
+        self, account: Account, deactivated: Execution, moment: str
     ) -> None:
         def delete() -> None:
-            account.iam.delete_access_key(UserName="ci", AccessKeyId=old_key(cut_over))
+            account.iam.delete_access_key(UserName="ci", AccessKeyId=old_key(deactivated))
 
         if moment == "before":
             delete()
         else:
             account.wire.next("UpdateAccessKey", after(delete))
-        with pytest.raises(WorldContradictory, match="deleted"):
-            cut_over.call("reactivate_old_key")
+        assert_refused(deactivated.call("reactivate_old_key"), "BLOCKED", "deleted")
 
-    def test_an_exposed_key_never_comes_back(self, account: Account, cut_over: Execution) -> None:
+    def test_an_exposed_key_never_comes_back(
+        self, account: Account, deactivated: Execution
+    ) -> None:
         account.secrets.tag_resource(
-            SecretId=NAME, Tags=[{"Key": "keyturn:exposed-keys", "Value": old_key(cut_over)}]
+            SecretId=NAME, Tags=[{"Key": "keyturn:exposed-keys", "Value": old_key(deactivated)}]
         )
-        assert cut_over.call("reactivate_old_key")["verdict"] == "CUT_OVER"
-        assert account.statuses()[old_key(cut_over)] == "Inactive"
+        assert deactivated.call("reactivate_old_key")["next"] == "DEACTIVATE"
+        assert account.statuses()[old_key(deactivated)] == "Inactive"
 
     def test_a_secret_on_neither_key_is_left_alone(
-        self, account: Account, cut_over: Execution
+        self, account: Account, deactivated: Execution
     ) -> None:
         account.version(NAME, "{}", version_id="f" * 32, label="AWSCURRENT")
-        with pytest.raises(WorldContradictory, match="neither key"):
-            cut_over.call("restore_old_version")
+        assert_refused(deactivated.call("restore_old_version"), "BLOCKED", "neither key")
         assert account.labels()["AWSCURRENT"] == "f" * 32
 
 
@@ -322,19 +323,19 @@ class TestReturn:
     """A consumer has stayed on the new key, although the old one is in charge again."""
 
     @pytest.fixture
-    def stayed(self, account: Account, cut_over: Execution) -> Execution:
-        cut_over.until("reactivate_old_key", "prove_old_key", "restore_old_version")
-        assert cut_over.rotation is not None
+    def stayed(self, account: Account, deactivated: Execution) -> Execution:
+        deactivated.until("reactivate_old_key", "prove_old_key", "restore_old_version")
+        assert deactivated.rotation is not None
         long_ago = datetime.now(UTC) - timedelta(days=10)
-        cut_over.rotation["restoredAt"] = long_ago.isoformat()
-        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
-        assert cut_over.call("check_return")["verdict"] == "ATTENTION"
-        return cut_over
+        deactivated.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
+        account.used(new_key(deactivated), datetime.now(UTC) - timedelta(minutes=1))
+        assert deactivated.call("check_return")["next"] == "ATTENTION"
+        return deactivated
 
     def test_both_keys_stay_and_a_person_is_told(self, account: Account, stayed: Execution) -> None:
         way_back = account.labels()["BACKOUT"]
-        answer = stayed.call("decide")
-        assert answer["verdict"] == "BackoutIncomplete"
+        answer = stayed.call("close_rotation")
+        assert answer["ending"] == "BackoutIncomplete"
         assert answer["result"]["outcome"] == "NEEDS_ATTENTION"
         assert "start BACK_OUT again" in answer["result"]["reason"]
         assert set(account.statuses().values()) == {"Active"}
@@ -342,17 +343,18 @@ class TestReturn:
         assert "CLAIM" not in account.labels()
 
     def test_a_later_back_out_finishes(self, account: Account, stayed: Execution) -> None:
-        stayed.call("decide")
+        stayed.call("close_rotation")
         account.dies(stayed)
         later = account.execution(userName="ci", action="BACK_OUT")
-        assert later.until("check_request", "take_over")["verdict"] == "FINISH_BACK_OUT"
+        assert later.until("check_request", "take_over")["next"] == "FINISH_BACK_OUT"
         assert new_key(later) == new_key(stayed)
         account.used(new_key(later), datetime.now(UTC) - timedelta(days=9))
         assert later.rotation is not None
-        later.rotation["restoredAt"] = (datetime.now(UTC) - timedelta(days=9)).isoformat()
-        assert later.call("check_return")["verdict"] == "GO_ON"
+        long_ago = datetime.now(UTC) - timedelta(days=9)
+        later.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
+        assert later.call("check_return")["next"] == "GO_ON"
         later.call("deactivate_key", which="NEW")
-        assert later.call("decide")["verdict"] == "BACKED_OUT"
+        assert later.call("close_rotation")["ending"] == "BACKED_OUT"
         assert account.statuses() == {old_key(later): "Active", new_key(later): "Inactive"}
         assert "BACKOUT" not in account.labels()
 
@@ -375,7 +377,7 @@ class TestDiscard:
         execution.call("issue_new_key")
         execution.rotation = before
         answer = execution.call("discard_new_key", failure={"Error": "Lambda.Unknown"})
-        assert answer["verdict"] == "RotationFailed"
+        assert answer["ending"] == "RotationFailed"
         assert len(account.statuses()) == 1
 
     def test_it_looks_again_and_deletes_nothing_that_was_published(
@@ -385,7 +387,7 @@ class TestDiscard:
         issued.call("publish_new_key")
         issued.rotation = before
         answer = issued.call("discard_new_key", failure={"Error": "States.Timeout"})
-        assert answer["verdict"] == "PUBLISHED"
+        assert answer["next"] == "PUBLISHED"
         assert len(account.statuses()) == 2
         assert "CLAIM" in account.labels()
 
@@ -406,7 +408,7 @@ class TestDiscard:
         """Without its label it would be an active key that nobody ever looks at."""
         account.dies(issued)
         heir = account.execution(accessKeyId=new_key(issued), mode="EMERGENCY")
-        assert heir.call("check_request")["verdict"] == "ISSUE"
+        assert heir.call("check_request")["next"] == "ISSUE"
         account.wire.next("DeleteAccessKey", refuses("ServiceFailure", status=500))
         with pytest.raises(AwsThrottled):
             heir.call("issue_new_key")
@@ -432,7 +434,7 @@ class TestDiscard:
         first = issued.call("discard_new_key", failure=FAILURE)
         issued.rotation = before
         second = issued.call("discard_new_key", failure=FAILURE)
-        assert second["verdict"] == first["verdict"]
+        assert second["next"] == first["next"]
         assert len(account.statuses()) == 1
 
     def test_a_key_that_cannot_be_deleted_keeps_the_claim(
@@ -444,20 +446,20 @@ class TestDiscard:
         assert "CLAIM" in account.labels()
 
 
-class TestDecide:
+class TestCloseRotation:
     @pytest.fixture
-    def watched(self, account: Account, cut_over: Execution) -> Execution:
-        assert cut_over.rotation is not None
+    def watched(self, account: Account, deactivated: Execution) -> Execution:
+        assert deactivated.rotation is not None
         past = datetime.now(UTC) - timedelta(days=2)
-        cut_over.rotation["deactivatedAt"] = past.isoformat()
-        account.used(new_key(cut_over), datetime.now(UTC) - timedelta(minutes=1))
-        assert cut_over.call("check_cutover")["verdict"] == "GO_ON"
+        deactivated.rotation["loops"]["WATCH"]["beganAt"] = past.isoformat()
+        account.used(new_key(deactivated), datetime.now(UTC) - timedelta(minutes=1))
+        assert deactivated.call("check_watch")["next"] == "GO_ON"
         account.wire.forget()
-        return cut_over
+        return deactivated
 
     def test_the_claim_is_taken_off_last(self, account: Account, watched: Execution) -> None:
-        answer = watched.call("decide")
-        assert answer["verdict"] == "ROTATED"
+        answer = watched.call("close_rotation")
+        assert answer["ending"] == "ROTATED"
         assert "CLAIM" not in account.labels()
         # The retirement needs the way back until the old key is gone.
         assert "BACKOUT" in account.labels()
@@ -466,10 +468,10 @@ class TestDecide:
         assert tags(account)["keyturn:last-result"].startswith("ROTATED ")
 
     def test_twice_is_once_and_answers_the_same(self, account: Account, watched: Execution) -> None:
-        first = watched.call("decide")
+        first = watched.call("close_rotation")
         recorded = tags(account)
         account.wire.forget()
-        second = watched.call("decide")
+        second = watched.call("close_rotation")
         assert not {"TagResource", "UpdateSecretVersionStage"} & set(account.wire.operations)
         assert tags(account) == recorded
         for answer in (first, second):
@@ -479,18 +481,17 @@ class TestDecide:
     def test_the_second_time_touches_nothing_of_the_next_rotation(
         self, account: Account, watched: Execution
     ) -> None:
-        watched.call("decide")
+        watched.call("close_rotation")
         account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
         labels = account.labels()
-        assert watched.call("decide")["verdict"] == "ROTATED"
+        assert watched.call("close_rotation")["ending"] == "ROTATED"
         assert account.labels() == labels
 
     def test_a_claim_that_was_taken_over_is_not_decided(
         self, account: Account, watched: Execution
     ) -> None:
         account.version(NAME, "{}", version_id="f" * 32, label="CLAIM")
-        with pytest.raises(ClaimLost):
-            watched.call("decide")
+        assert_refused(watched.call("close_rotation"), "CLAIM_LOST")
         assert "keyturn:last-result" not in tags(account)
 
     def test_a_lost_answer_to_the_release_ends_alike(
@@ -498,13 +499,13 @@ class TestDecide:
     ) -> None:
         account.wire.next("UpdateSecretVersionStage", loses_answer)
         with pytest.raises(AwsThrottled):
-            watched.call("decide")
-        assert watched.call("decide")["verdict"] == "ROTATED"
+            watched.call("close_rotation")
+        assert watched.call("close_rotation")["ending"] == "ROTATED"
         assert "CLAIM" not in account.labels()
 
     def test_what_is_left_to_do_is_said(self, account: Account, watched: Execution) -> None:
-        answer = watched.call("decide", closing="BackoutIncomplete", failure=FAILURE)
-        assert answer["verdict"] == "BackoutIncomplete"
+        answer = watched.call("close_rotation", closing="BackoutIncomplete", failure=FAILURE)
+        assert answer["ending"] == "BackoutIncomplete"
         reason = answer["result"]["reason"]
         assert "it does not work" in reason
         assert "reactivate the old key" in reason

@@ -10,11 +10,11 @@ import pytest
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
 from keyturn.aws import fence
-from keyturn.model.errors import AwsThrottled, RequestRejected
+from keyturn.model.errors import AwsThrottled
 from keyturn.model.rotation import Outcome
 from keyturn.rotate import claim
 from keyturn.rotate.decision import Ask, Decision, Step
-from tests.integration.account import PREFIX, Account, Execution
+from tests.integration.account import PREFIX, Account, Execution, assert_refused
 from tests.integration.aws_like import ACCOUNT, REGION, loses_answer, refuses
 
 NAME = PREFIX + "ci"
@@ -91,7 +91,7 @@ def retained(account: Account) -> Execution:
     execution.call("deactivate_key", which="OLD")
     execution.rotation["oldExposed"] = False
     execution.rotation["outcome"] = Outcome.ROTATED
-    assert execution.call("decide")["verdict"] == "ROTATED"
+    assert execution.call("close_rotation")["ending"] == "ROTATED"
     account.dies(execution, ago=timedelta(days=1))
     return execution
 
@@ -101,12 +101,11 @@ def retire(account: Account, *, ended_ago: timedelta = timedelta(hours=1)) -> Ex
     execution = account.execution(retire=True)
     with fence.opened(fence.Fence(execution.started_at)):
         claim.take(
+            execution.known,
             account.look(),
             Ask(),
             Decision(Step.ISSUE, "retiring"),
             name=NAME,
-            execution_arn=execution.arn,
-            mark=execution.mark,
             action="RETIRE",
         )
     account.dies(execution, ago=ended_ago)
@@ -119,12 +118,12 @@ class TestSkip:
     ) -> None:
         slow, fast = recovery(account, dead), account.execution(userName="ci", action="BACK_OUT")
         for execution in (slow, fast):
-            assert execution.call("check_request")["verdict"] == "BACK_OUT"
-        assert fast.call("take_over")["verdict"] == "BACK_OUT"
+            assert execution.call("check_request")["next"] == "BACK_OUT"
+        assert fast.call("take_over")["next"] == "BACK_OUT"
         labels = account.labels()
         account.wire.forget()
         answer = slow.call("take_over")
-        assert answer["verdict"] == "SKIP"
+        assert answer["next"] == "SKIP"
         assert fast.arn in answer["result"]["reason"]
         assert changes(account) == []
         assert account.labels() == labels
@@ -137,14 +136,14 @@ class TestTidyUp:
     def tidying(self, account: Account, retained: Execution) -> Execution:
         retire(account)
         execution = recovery(account, retained)
-        assert execution.call("check_request")["verdict"] == "TIDY_UP"
+        assert execution.call("check_request")["next"] == "TIDY_UP"
         account.wire.forget()
         return execution
 
     def test_a_decided_rotation_is_not_undone(self, account: Account, tidying: Execution) -> None:
         labels, keys = account.labels(), account.statuses()
         answer = tidying.call("take_over")
-        assert answer["verdict"] == "SKIP"
+        assert answer["next"] == "SKIP"
         assert answer["result"]["outcome"] == "SKIPPED"
         assert "CLAIM" not in account.labels()
         assert account.statuses() == keys
@@ -160,19 +159,18 @@ class TestTidyUp:
         with pytest.raises(AwsThrottled):
             tidying.call("take_over")
         assert tidying.mark in account.labels()["CLAIM"]
-        assert tidying.call("take_over")["verdict"] == "SKIP"
+        assert tidying.call("take_over")["next"] == "SKIP"
         assert "CLAIM" not in account.labels()
 
-    def test_what_needs_more_than_tidying_is_rejected(
+    def test_what_needs_more_than_tidying_is_decided_anew(
         self, account: Account, retained: Execution
     ) -> None:
         assert retained.rotation is not None
         old = retained.rotation["oldAccessKeyId"]
         execution = account.execution(accessKeyId=old, mode="EMERGENCY")
-        assert execution.call("check_request")["verdict"] == "TIDY_UP"
+        assert execution.call("check_request")["next"] == "TIDY_UP"
         account.moto_key(old).status = "Active"
-        with pytest.raises(RequestRejected, match="the world changed"):
-            execution.call("take_over")
+        assert_refused(execution.call("take_over"), "LOOK_AGAIN", "the world changed")
         assert "CLAIM" not in account.labels()
         assert account.look().exposed_keys == {old}
 
@@ -181,7 +179,7 @@ class TestTidyUp:
     ) -> None:
         """Its last call may still delete the key that is being tidied up around."""
         retire(account, ended_ago=timedelta(seconds=10))
-        assert recovery(account, retained).call("check_request")["verdict"] == "SKIP"
+        assert recovery(account, retained).call("check_request")["next"] == "SKIP"
 
     def test_the_claim_of_an_undecided_rotation_is_left_alone(
         self, account: Account, retained: Execution
@@ -197,8 +195,8 @@ class TestTidyUp:
         account.dies(dead)
         holder = account.labels()["CLAIM"]
         execution = account.execution(accessKeyId=old, mode="EMERGENCY")
-        if execution.call("check_request")["verdict"] == "TIDY_UP":
-            assert execution.call("take_over")["verdict"] == "SKIP"
+        if execution.call("check_request")["next"] == "TIDY_UP":
+            assert execution.call("take_over")["next"] == "SKIP"
         assert account.labels()["CLAIM"] == holder
         assert account.look().exposed_keys == {old}
 
@@ -212,7 +210,7 @@ class TestUnderTheClaim:
         """Releasing it would lose the only record of which key nobody had stored."""
         (orphan,) = orphans_of(account)
         heir = recovery(account, died_creating)
-        assert heir.call("check_request")["verdict"] == "DISCARD"
+        assert heir.call("check_request")["next"] == "DISCARD"
         current = account.value(account.labels()["AWSCURRENT"])["AccessKeyId"]
 
         def expose() -> None:
@@ -221,7 +219,7 @@ class TestUnderTheClaim:
             )
 
         account.wire.next("UpdateSecretVersionStage", then(expose))
-        assert heir.call("take_over")["verdict"] == "ISSUE"
+        assert heir.call("take_over")["next"] == "ISSUE"
         assert heir.mark in account.labels()["CLAIM"]
         answer = heir.call("issue_new_key")
         assert answer["rotation"]["oldExposed"]
@@ -233,8 +231,7 @@ class TestUnderTheClaim:
         heir = recovery(account, died_creating)
         heir.call("check_request")
         account.wire.next("UpdateSecretVersionStage", then(enable_native_rotation))
-        with pytest.raises(RequestRejected, match="native rotation"):
-            heir.call("take_over")
+        assert_refused(heir.call("take_over"), "LOOK_AGAIN", "native rotation")
         assert orphan not in account.statuses()
         assert "CLAIM" not in account.labels()
 
@@ -258,7 +255,7 @@ class TestUnfinishedReturn:
 
     def finishes(self, heir: Execution, before: Execution) -> None:
         assert before.rotation is not None
-        assert heir.until("check_request", "take_over")["verdict"] == "FINISH_BACK_OUT"
+        assert heir.until("check_request", "take_over")["next"] == "FINISH_BACK_OUT"
         assert heir.rotation is not None
         assert heir.rotation["newAccessKeyId"] == before.rotation["newAccessKeyId"]
 
@@ -273,7 +270,7 @@ class TestUnfinishedReturn:
     ) -> None:
         assert restored.rotation is not None
         long_ago = datetime.now(UTC) - timedelta(days=10)
-        restored.rotation["restoredAt"] = long_ago.isoformat()
-        restored.until("check_return", "decide")
+        restored.rotation["loops"]["RETURN"]["beganAt"] = long_ago.isoformat()
+        restored.until("check_return", "close_rotation")
         account.dies(restored)
         self.finishes(account.execution(userName="ci", action="BACK_OUT"), restored)

@@ -75,10 +75,26 @@ def test_parameters_arrive_as_they_are(toy: Toy, name: str, tmp_path: Path, valu
     assert outputs == {"Text": f"<{value}>"}
 
 
-def test_a_failed_deployment_tells_why(toy: Toy, tmp_path: Path) -> None:
+NO_GROUP = "Resources: {One: {Type: AWS::Logs::LogStream, Properties: {LogGroupName: missing}}}"
+NO_CODE = """
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  One: {Type: AWS::Serverless::Function, Properties: {CodeUri: nowhere/}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Resources: {Broken: {Type: AWS::No::Such}}", "of broken failed: .*AWS::No::Such"),
+        (NO_GROUP, "of broken failed: One: "),
+        (NO_CODE, "names nowhere/, which does not exist"),
+    ],
+)
+def test_a_failed_deployment_tells_why(toy: Toy, tmp_path: Path, text: str, why: str) -> None:
     template = tmp_path / "template.yaml"
-    template.write_text("Resources: {Broken: {Type: AWS::No::Such}}\n")
-    with pytest.raises(LocalAwsError, match="sam deploy of broken failed"):
+    template.write_text(text)
+    with pytest.raises(LocalAwsError, match=why):
         localaws.deploy(toy.aws, stack_name="broken", template=template, parameters={})
 
 

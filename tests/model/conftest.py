@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import account, fake_credentials, own_clients, wire
+from tests.integration.conftest import account, fake_credentials, moto, own_clients, wire
 
-__all__ = ["account", "fake_credentials", "own_clients", "wire"]
+__all__ = ["account", "fake_credentials", "moto", "own_clients", "wire"]

@@ -81,7 +81,7 @@ def publish(account: Account, run: Execution) -> dict[str, list[str]]:
     return found
 
 
-def cut_over(account: Account, run: Execution) -> list[str]:
+def deactivated(account: Account, run: Execution) -> list[str]:
     assert run.rotation is not None
     account.used(run.rotation["oldAccessKeyId"], datetime.now(UTC) - timedelta(days=3))
     account.used(run.rotation["newAccessKeyId"], datetime.now(UTC))
@@ -100,7 +100,8 @@ def test_errors_are_caught_as_the_state_machine_catches_them() -> None:
     for name in set(faults.ENDS) & set(states):
         assert "Announce Outcome" in after_a_catch(states, name), name
     for name in faults.GIVES_UP:
-        assert "Close Rotation" in [catch["Next"] for catch in states[name]["Catch"]], name
+        rules = states[states[name]["Next"]]["Choices"]
+        assert {"closing": "BackoutIncomplete"} in [rule.get("Assign") for rule in rules], name
 
 
 def after_a_catch(states: dict[str, Any], name: str) -> set[str]:
@@ -120,23 +121,23 @@ def after_a_catch(states: dict[str, Any], name: str) -> set[str]:
 
 def test_a_rotation_makes_the_same_calls(account: Account, run: Execution) -> None:
     made = publish(account, run)
-    made["Deactivate Old Key"] = cut_over(account, run)
+    made["Deactivate Old Key"] = deactivated(account, run)
     assert run.rotation is not None
     run.rotation["outcome"] = "ROTATED"
-    made["Close Rotation"] = call(account, run, "decide")
+    made["Close Rotation"] = call(account, run, "close_rotation")
     assert made == modelled(starts.STORED, ROTATE)
 
 
 def test_a_back_out_makes_the_same_calls(account: Account, run: Execution) -> None:
     made = publish(account, run)
-    made["Deactivate Old Key"] = cut_over(account, run)
+    made["Deactivate Old Key"] = deactivated(account, run)
     made["Reactivate Old Key"] = call(account, run, "reactivate_old_key")
     run.call("prove_old_key")
     made["Restore Old Version"] = call(account, run, "restore_old_version")
     made["Deactivate New Key"] = call(account, run, "deactivate_key", which="NEW")
     assert run.rotation is not None
     run.rotation["outcome"] = "BACKED_OUT"
-    made["Close Rotation"] = call(account, run, "decide")
+    made["Close Rotation"] = call(account, run, "close_rotation")
     assert made == modelled(starts.STORED, ROTATE, "hurt")
 
 
@@ -159,10 +160,10 @@ def discarded() -> dict[str, list[str]]:
 
 def test_a_retirement_makes_the_same_calls(account: Account, run: Execution) -> None:
     publish(account, run)
-    cut_over(account, run)
+    deactivated(account, run)
     assert run.rotation is not None
     run.rotation["outcome"] = "ROTATED"
-    run.call("decide")
+    run.call("close_rotation")
     new = run.rotation["newAccessKeyId"]
     account.used(new, datetime.now(UTC) + timedelta(hours=1))
     retirement = account.execution(

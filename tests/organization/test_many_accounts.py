@@ -399,6 +399,6 @@ def test_the_operators_command_works_on_the_stack_of_a_stack_set(
     assert json.loads(keyturn("plan", user.name, "--json"))["step"] == "ISSUE"
     begun = json.loads(keyturn("rotate", user.name, "--force", "--json"))
     assert f"{user.name} " in keyturn("status")
-    keyturn("backout", user.name, "--watch")
+    keyturn("back-out", user.name, "--watch")
     stack.ended(begun["executionArn"])
     keyturn("offboard", user.name, "--yes")

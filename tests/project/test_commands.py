@@ -35,13 +35,13 @@ INLINE = re.compile(r"`((?:aws|keyturn|make|sam|pipx|pip|python3?|\.venv/bin/\w+
 ELSEWHERE = {
     "README demo": "tests/demo runs `make demo`, in a terminal and without one",
     "README deploy": "`make deploy` builds for Python 3.13 and asks (tests/template/"
-    "test_sam_build.py, localaws.deploy); tests/cli/test_install.py installs the command",
+    "test_sam_build.py, test_sam_deploy.py); tests/cli/test_install.py installs the command",
     "runbook delete": "the same as the README's, with the stack's name in a variable",
 }
 INLINE_ELSEWHERE = {
     "make demo": "tests/demo",
     "make deploy DEPLOY_ARGS='--config-env prod'": "needs an account; `sam deploy` with the same "
-    "options but the names is localaws.deploy",
+    "options but the names is in tests/template/test_sam_deploy.py",
     "make deploy DEPLOY_ARGS='--parameter-overrides FleetScheduleState=DISABLED'": "the same; "
     "tests/template/test_sam_build.py",
     "make deploy DEPLOY_ARGS='--parameter-overrides FleetScheduleState=ENABLED "
@@ -56,7 +56,7 @@ INLINE_ELSEWHERE = {
     "make consumers": "tests/consumers runs it with fewer rounds",
     "make test": "it is what runs this test",
     "sam build": "tests/template/test_sam_build.py",
-    "sam deploy": "localaws.deploy, in every test of the deployed stack",
+    "sam deploy": "tests/template/test_sam_deploy.py",
     "keyturn watch EXECUTION_ARN": "tests/cli/test_watching.py",
     "keyturn --help": "the help in docs/cli.md is generated from it (tests/template/test_docs.py)",
     "aws cloudwatch set-alarm-state": "not a whole command; tests/statemachine/test_evidence.py "

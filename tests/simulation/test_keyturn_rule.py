@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.model.rotation import Observations, Rotation
+from keyturn.model.rotation import Observations, Phase, Polling, Rotation
 from keyturn.rotate import evidence as verification
 from keyturn.rotate.evidence import Look
 from proofs.simulation import defaults
@@ -93,6 +93,7 @@ def test_the_last_look_before_the_deactivation_can_postpone_it() -> None:
     run = run_of(found)
     found.publish(KeyName.NEW, P)
     run.time = P + DAY
+    run.rotation.loops[Phase.PICKUP] = Polling(began_at=moment(P))
     assert run.look_once_more() is verification.Verdict.WAIT
 
 

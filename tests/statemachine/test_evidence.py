@@ -331,7 +331,7 @@ def a_health_function_that_fails_for_good(stack: Stack) -> None:
 
 
 @scenario
-def bad_health_before_the_cutover(stack: Stack) -> None:
+def bad_health_before_the_deactivation(stack: Stack) -> None:
     user = stack.user()
     with consuming(stack, user) as consumer, health_of(stack, user, lambda: False):
         ended = stack.rotate(user.name, timing=IMPATIENT)
@@ -367,7 +367,7 @@ def an_alarm_after_the_deactivation(stack: Stack) -> None:
         "BACKED_OUT",
         user=user.name,
         error="RotationBackedOut",
-        reason=f"in ALARM: {alarm}",
+        reason=f"the alarm {alarm} was bad: in ALARM",
         times="proven published deactivated reactivated",
     )
     assert_back(stack, user, ended.result["newAccessKeyId"], version, status="Inactive")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import localaws
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from localaws.model import FaultRule
 from proofs.stack.scenarios import STAYS_OPEN, consuming
 from proofs.stack.support import PARAMETERS, PREFIX, Ended, MachineUser, Stack, eventually

@@ -16,7 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from keyturn.model.identifiers import execution_mark, is_intent_of, rotation_name
-from keyturn.model.rotation import Policy, Rotation, iso
+from keyturn.model.moments import iso
+from keyturn.model.rotation import Policy, Rotation
 from localaws.consumer import Consumer, serve_health
 from localaws.launcher import client_config
 from proofs.stack.alerts import sample, send
@@ -29,23 +30,19 @@ scenario = Scenarios()
 
 FUNCTIONS = (
     "AuditAccount",
-    "CheckCutover",
     "CheckHealth",
-    "CheckPickup",
+    "CheckConsumers",
     "CheckRequest",
-    "CheckReturn",
     "ChooseUsers",
     "DeactivateKey",
-    "Decide",
+    "CloseRotation",
     "DiscardNewKey",
     "IssueNewKey",
     "LookAtRotations",
-    "ProveNewKey",
-    "ProveOldKey",
-    "PublishNewKey",
+    "ProveKey",
+    "MoveCurrent",
     "ReactivateOldKey",
     "RecordOutcome",
-    "RestoreOldVersion",
     "RetireOldKey",
     "StartBackOut",
     "StartRotation",
@@ -63,8 +60,7 @@ READERS = {
     "CheckRequest",
     "DiscardNewKey",
     "IssueNewKey",
-    "ProveNewKey",
-    "ProveOldKey",
+    "ProveKey",
     "RetireOldKey",
     "StopClaimant",
     "TakeOver",
@@ -542,9 +538,8 @@ def crafted(
         new_version_id=version,
         started_at=now,
         deactivated_at=now,
-        restored_at=now,
         probe_ended_at=now,
-    ).dump() | {"pickup": polling, "watch": polling, "back": polling}
+    ).dump() | {"loops": dict.fromkeys(("PICKUP", "WATCH", "RETURN"), polling)}
     inputs: list[dict[str, Any]] = [
         {"userName": user, "force": True},
         {"accessKeyId": victim.access_key_id, "mode": "EMERGENCY"},

@@ -93,7 +93,7 @@ def written(
     monkeypatch.setattr(executions, "count_running", lambda machine: 1)
     monkeypatch.setattr(s3, "upload", refuse)
     report = {"judged": 1, "notJudged": []}
-    monkeypatch.setattr(organization.Settings, "from_env", lambda: None)
+    monkeypatch.setattr(organization.CentralSettings, "from_env", lambda: None)
     monkeypatch.setattr(organization, "make_report", lambda settings, now: report)
     for detail in ENDS:
         arn = MACHINE.replace(":stateMachine:", ":execution:") + ":one"

@@ -44,7 +44,7 @@ def visited(states: dict[str, State], start: str, answers: dict[str, str]) -> Co
     initial = states["Check Request"]["Assign"]
     variables = {
         name: value for name, value in initial.items() if not str(value).startswith("{%")
-    } | {"rotation": ROTATION, "result": {}, "verdict": "", "waitSeconds": 1}
+    } | {"rotation": ROTATION, "result": {}, "next": "", "waitSeconds": 1}
     found: Counter[str] = Counter()
     name = start
     while name != "Announce Outcome":
@@ -59,7 +59,7 @@ def followed(state: State, name: str, variables: dict[str, Any], answers: dict[s
     error = {"Error": "Lambda.Unknown", "Cause": "dead"}
     variables["states"] = {
         "errorOutput": error,
-        "result": {"Payload": {**variables, "verdict": answers.get(name)}},
+        "result": {"Payload": {**variables, "next": answers.get(name)}},
         "context": {"Execution": {"Id": "arn"}, "State": {"EnteredTime": "now"}},
     }
     if state["Type"] == "Task" and name not in answers:
@@ -74,12 +74,12 @@ def followed(state: State, name: str, variables: dict[str, Any], answers: dict[s
 LOOPS = [
     ("Take Over", {}, "Take Over"),
     ("Reactivate Old Key", {}, "Reactivate Old Key"),
-    ("Reactivate Old Key", {"Reactivate Old Key": "CUT_OVER"}, "Deactivate Old Key"),
+    ("Reactivate Old Key", {"Reactivate Old Key": "DEACTIVATE"}, "Deactivate Old Key"),
     ("Deactivate Exposed Key", {}, "Deactivate Exposed Key"),
     ("Close Rotation", {}, "Close Rotation"),
     # One loop after another: a claim that is not released blocks the user.
     ("Reactivate Old Key", {}, "Close Rotation"),
-    ("Reactivate Old Key", {"Reactivate Old Key": "CUT_OVER"}, "Close Rotation"),
+    ("Reactivate Old Key", {"Reactivate Old Key": "DEACTIVATE"}, "Close Rotation"),
     ("Deactivate Exposed Key", {}, "Close Rotation"),
 ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keyturn.fleet import central, organization
-from keyturn.fleet.organization import Settings
+from keyturn.fleet.organization import CentralSettings
 from tools import template
 
 FOLDER = template.ROOT / "organization"
@@ -147,7 +147,7 @@ def test_the_function_can_read_its_settings_from_the_environment() -> None:
         else str(CENTRAL["Parameters"].get(value["Ref"], {"Default": "x"})["Default"])
         for name, value in function["Environment"]["Variables"].items()
     }
-    settings = Settings.from_env(variables)
+    settings = CentralSettings.from_env(variables)
     assert (settings.thresholds.max_key_age_days, settings.list_accounts) == (90, False)
     assert function["Handler"] == "keyturn.handlers.organization.audit_organization.handler"
 

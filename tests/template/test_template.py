@@ -119,18 +119,14 @@ ALLOWED = {
     "IssueNewKey": LOOK
     | {"iam:CreateAccessKey", "iam:DeleteAccessKey", CREATE, PUT, TAG, UNTAG, MOVE},
     "TakeOver": LOOK | {CREATE, PUT, TAG, MOVE},
-    "ProveNewKey": {DESCRIBE, READ},
-    "PublishNewKey": {DESCRIBE, MOVE},
-    "CheckPickup": KEYS | {DESCRIBE, ALARMS},
-    "CheckCutover": KEYS | {DESCRIBE, ALARMS},
-    "CheckReturn": KEYS | {DESCRIBE, ALARMS},
+    "ProveKey": {DESCRIBE, READ},
+    "MoveCurrent": {DESCRIBE, MOVE},
+    "CheckConsumers": KEYS | {DESCRIBE, ALARMS},
     "CheckHealth": set(),
-    "DeactivateKey": KEYS | {"iam:UpdateAccessKey", DESCRIBE, TAG},
+    "DeactivateKey": KEYS | {"iam:UpdateAccessKey", DESCRIBE, TAG, ALARMS},
     "ReactivateOldKey": KEYS | {"iam:UpdateAccessKey", DESCRIBE},
-    "ProveOldKey": {DESCRIBE, READ},
-    "RestoreOldVersion": {DESCRIBE, MOVE},
     "DiscardNewKey": KEYS | {"iam:DeleteAccessKey", DESCRIBE, READ, TAG, UNTAG, MOVE},
-    "Decide": {DESCRIBE, TAG, UNTAG, MOVE},
+    "CloseRotation": {DESCRIBE, TAG, UNTAG, MOVE},
     "RetireOldKey": LOOK | {"iam:DeleteAccessKey", PUT, UNTAG, MOVE},
     "RecordOutcome": {"states:DescribeExecution", "states:ListExecutions"},
     "StartBackOut": {"states:StartExecution", "sns:Publish", "sqs:SendMessage"},
@@ -458,8 +454,7 @@ def test_plaintext_is_read_by_those_who_must() -> None:
         "TakeOver",  # the same, under the claim
         "RetireOldKey",  # the same, before a deletion
         "DiscardNewKey",  # its own intent: which keys there were before
-        "ProveNewKey",  # signs with the key
-        "ProveOldKey",  # signs with the key
+        "ProveKey",  # signs with the key
     }
 
 

@@ -7,19 +7,19 @@ import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from keyturn.audit.counts import Report
 from keyturn.audit.model import (
     AccountSource,
     Finding,
     KeyRecord,
-    PasswordPolicy,
     Rule,
     SecretFacts,
     Status,
     Thresholds,
     Unavailable,
 )
-from keyturn.audit.report import Report
 from keyturn.audit.run import audit
+from keyturn.model.passwords import PasswordPolicy
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 ACCOUNT = "123456789012"

@@ -7,14 +7,15 @@ from typing import Any
 
 from keyturn.fleet.choosing import Clock
 from keyturn.fleet.facts import FleetUser
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
+from tools import template
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 CLOCK = Clock(now=NOW, report_at=NOW - timedelta(hours=3), due_after_seconds=78 * 86_400)
 ACCOUNT = "123456789012"
-RUN = Run.of(
+RUN = FleetRun.of(
     {
         "Execution": {
             "Id": f"arn:aws:states:eu-west-1:{ACCOUNT}:execution:keyturn-RotateFleet:daily",
@@ -22,27 +23,12 @@ RUN = Run.of(
         }
     }
 )
-ENVIRONMENT = {
-    "REPORT_BUCKET": "reports",
-    "MAX_KEY_AGE_DAYS": "90",
-    "MAX_ROTATIONS_PER_RUN": "50",
-    "SECRET_NAME_PREFIX": "machine-user/",
-    "MANAGED_TAG_KEY": "keyturn:managed",
-    "MANAGED_TAG_VALUE": "eu-west-1",
-    "MANAGED_USER_PATH": "/",
-    "PICKUP_TIMEOUT_SECONDS": "604800",
-    "QUIET_PERIOD_SECONDS": "266400",
-    "WATCH_SECONDS": "280800",
-    "BACKOUT_GRACE_SECONDS": "3600",
-    "RETENTION_SECONDS": "604800",
-    "POLL_MIN_SECONDS": "300",
-    "POLL_MAX_SECONDS": "3600",
-    "MIN_KEY_AGE_SECONDS": "86400",
-    "LAST_USED_COARSENESS_SECONDS": "960",
-    "LAST_USED_LAG_SECONDS": "14400",
-    "FENCE_SECONDS": "120",
-    "UNUSED_AFTER_DAYS": "90",
-}
+ENVIRONMENT = template.environment(
+    REPORT_BUCKET="reports",
+    MAX_KEY_AGE_DAYS=90,
+    MAX_ROTATIONS_PER_RUN=50,
+    MANAGED_TAG_VALUE="eu-west-1",
+)
 
 
 def settings(**changed: object) -> FleetSettings:

@@ -8,26 +8,13 @@ from typing import Any
 import pytest
 
 from keyturn.model.identifiers import masked_in
-from keyturn.model.rotation import Outcome, Policy, Rotation
+from keyturn.model.rotation import Outcome, Rotation
 from keyturn.rotate.announce import announce, announcement, worded
+from tests.unit.worlds import POLICY
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 ARN = "arn:aws:states:us-east-1:123456789012:execution:keyturn-RotateKey:x"
 OLD, NEW = "AKIAOLDOLDOLDOLDOLDO", "AKIANEWNEWNEWNEWNEWN"
-POLICY = Policy(
-    pickup_timeout_seconds=1,
-    quiet_period_seconds=1,
-    coarseness_seconds=1,
-    lag_seconds=1,
-    watch_seconds=1,
-    backout_grace_seconds=1,
-    retention_seconds=1,
-    poll_min_seconds=1,
-    poll_max_seconds=1,
-    min_key_age_seconds=1,
-    unused_after_days=1,
-    fence_seconds=1,
-)
 
 
 def rotation(outcome: Outcome, **fields: Any) -> Rotation:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from keyturn.audit.model import Rule
-from keyturn.audit.sources import EXCEPTIONS, SEVERITIES, SOURCES
+from keyturn.audit.standards import EXCEPTIONS, SEVERITIES, SOURCES
 
 _PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 

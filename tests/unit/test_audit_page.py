@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from keyturn.audit.counts import Report
 from keyturn.audit.model import (
     AccountSource,
     Finding,
@@ -26,6 +28,7 @@ from keyturn.audit.model import (
 from keyturn.audit.outputs import Files
 from keyturn.audit.page import render
 from keyturn.audit.run import audit
+from tests.unit.credential_reports import GOOD_POLICY, NOW, key, lines, root, user
 from tools import audit_picture
 
 AT = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -39,37 +42,37 @@ HOSTILE = (
     "`</code><script>`",
 )
 FINDING = Finding(
-    Rule.KEY_NOT_ROTATED,
-    Status.FINDING,
     Severity.HIGH,
+    Status.FINDING,
+    Rule.KEY_NOT_ROTATED,
+    "access_key_2",
+    "over 5 years",
+    ("CIS AWS Foundations v3.0 1.14", "Security Hub IAM.3"),
     "111122223333",
     "ci+a=b,c.d@e_f-g",
     True,
-    "access_key_2",
     2571,
-    "over 5 years",
     (("access_key_2_last_rotated", "2019-02-16T06:00:00+00:00"),),
-    ("CIS AWS Foundations v3.0 1.14", "Security Hub IAM.3"),
     "It is far too old.",
     "Find it with `aws iam list-access-keys --user-name x`.",
 )
 KEY = KeyRecord(
-    "111122223333",
-    "ci+a=b,c.d@e_f-g",
-    "arn:aws:iam::111122223333:user/machines/ci",
-    "2019-02-16T05:00:00+00:00",
     2,
     True,
-    "2019-02-16T06:00:00+00:00",
-    "2026-02-28T06:00:00+00:00",
-    "sqs",
-    "eu-west-3",
-    2571,
     "over 5 years",
     True,
     True,
     Need.IDENTITY_CENTER,
     "Use IAM Identity Center.",
+    "111122223333",
+    "ci+a=b,c.d@e_f-g",
+    "arn:aws:iam::111122223333:user/machines/ci",
+    "2019-02-16T05:00:00+00:00",
+    "2019-02-16T06:00:00+00:00",
+    "2026-02-28T06:00:00+00:00",
+    "sqs",
+    "eu-west-3",
+    2571,
 )
 
 
@@ -110,30 +113,24 @@ def page(
     findings: Sequence[Finding] = (),
     keys: Sequence[KeyRecord] = (),
     *,
-    source: AccountSource | None = None,
-    more: int = 0,
+    report: Report | None = None,
 ) -> str:
-    """A page with these rows, under the summary of a small real audit."""
-    report = audit([source or audit_picture.source(30)], Thresholds(), sink=None)
-    return "".join(
-        render(
-            report.summary(),
-            iter(findings),
-            iter(keys),
-            findings_total=len(findings) + more,
-            keys_total=len(keys) + more,
-            generated_at=AT,
-        )
-    )
+    """A page with these rows, under the figures of a small real audit."""
+    return "".join(render(report or counted(audit_picture.source(30)), findings, keys))
+
+
+def counted(*sources: AccountSource) -> Report:
+    return audit(sources, Thresholds(), sink=None)
+
+
+def in_good_order() -> AccountSource:
+    """An account of nobody but a root user, with a good policy."""
+    return AccountSource(lines(root()), NOW, password_policy=GOOD_POLICY)
 
 
 def test_every_field_of_a_finding_is_shown() -> None:
-    two_accounts = audit(
-        [audit_picture.source(3), audit_picture.source(3, "444455556666")], Thresholds(), sink=None
-    ).summary()
-    html = "".join(
-        render(two_accounts, [FINDING], [KEY], findings_total=1, keys_total=1, generated_at=AT)
-    )
+    two_accounts = counted(audit_picture.source(3), audit_picture.source(3, "444455556666"))
+    html = page([FINDING], [KEY], report=two_accounts)
 
     table = html[html.index('<table class="list" id="findings-table"') :]
     shown = Page(table[: table.index("</table>")]).text
@@ -227,16 +224,54 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> 
 
 
 def test_a_page_that_leaves_rows_out_says_so() -> None:
-    assert "This page has 1 of 8 findings" in Page(page([FINDING], [KEY], more=7)).text
-    assert "This page has 1 of 8 keys" in Page(page([FINDING], [KEY], more=7)).text
-    assert "This page has" not in Page(page([FINDING], [KEY])).text
+    report = counted(audit_picture.source(30))
+    findings, keys = report.findings_total, report.total("keys")
+    words = Page(page([FINDING], [KEY], report=report)).text
+    assert f"This page has 1 of {findings} findings" in words
+    assert f"This page has 1 of {keys} keys" in words
+    words = Page(page([FINDING] * findings, [KEY] * keys, report=report)).text
+    assert "This page has" not in words
 
 
-def test_a_page_without_findings_or_keys_says_that_there_are_none() -> None:
-    words = Page(page()).text
+def test_an_audit_of_nothing_says_that_there_is_nothing() -> None:
+    words = Page(page(report=counted())).text
 
-    assert "There are no findings." in words
-    assert "There are no keys." in words
+    for nothing in (
+        *("There are no findings.", "There are no keys.", "No finding among 0 users."),
+        *("No rule is broken.", "There is no active key whose age is known."),
+        "Every rule could be judged for every user and account.",
+    ):
+        assert nothing in words
+
+
+def test_accounts_of_which_none_could_be_judged_are_not_all_clear() -> None:
+    words = Page(page(report=replace(counted(), problems=("account 1: denied",)))).text
+
+    assert "1 problem of the reports account 1: denied" in words
+    assert "Every rule could be judged" not in words
+
+
+def test_many_accounts_are_named_and_their_problems_told() -> None:
+    accounts = [f"{number:012}" for number in range(1, 13)]
+    sources = [audit_picture.source(1, account) for account in accounts]
+    sources[0] = AccountSource([*sources[0].lines, "cut,short\n"], AT)
+
+    sources[1] = AccountSource(
+        lines(root(accounts[1]), user("ci", accounts[1], **key(1, "garbage"))), NOW
+    )
+
+    words = Page(page(report=counted(*sources))).text
+
+    assert "Not in the chart: 1 active key of unknown age." in words
+    assert f"{', '.join(accounts[:10])} and 2 more" in words
+    assert "1 problem of the reports" in words
+    assert "line 4: the row has 2 fields and the header 17" in words
+
+
+def test_what_is_not_critical_is_not_called_so() -> None:
+    words = Page(page(report=counted(in_good_order()))).text
+
+    assert "No critical or high finding among 0 users; 1 could not be judged." in words
 
 
 def test_what_could_not_be_judged_stands_above_the_findings() -> None:
@@ -247,7 +282,7 @@ def test_what_could_not_be_judged_stands_above_the_findings() -> None:
         password_policy=Unavailable("GetAccountPasswordPolicy was denied."),
     )
 
-    html = page(source=source)
+    html = page(report=counted(source))
 
     part = html[html.index('id="unjudged"') : html.index('id="ages"')]
     words = Page(part).text
@@ -264,10 +299,10 @@ def test_what_could_not_be_judged_stands_above_the_findings() -> None:
 
 
 def test_the_upper_part_tells_how_the_account_stands() -> None:
-    report = audit([audit_picture.source(240)], Thresholds(), sink=None)
+    report = counted(audit_picture.source(240))
     summary = report.summary()
 
-    words = Page(page(source=audit_picture.source(240))).text
+    words = Page(page(report=report)).text
 
     assert "Account 111122223333" in words
     assert "2026-03-02 06:00 UTC" in words
@@ -286,29 +321,6 @@ def test_the_chart_can_be_read_without_being_seen() -> None:
     (chart,) = [svg for svg in Page(html).named("svg") if svg.get("role") == "img"]
     for name in (chart["aria-labelledby"] or "").split():
         assert f'id="{name}"' in html
-
-
-def test_the_page_streams() -> None:
-    """The first rows are out before the last are read."""
-    read = 0
-
-    def findings() -> Iterator[Finding]:
-        nonlocal read
-        for _ in range(100):
-            read += 1
-            yield FINDING
-
-    summary = audit([audit_picture.source(3)], Thresholds(), sink=None).summary()
-    pieces = render(
-        summary,
-        findings(),
-        [],
-        findings_total=100,
-        keys_total=0,
-        generated_at=AT,
-    )
-    next(piece for piece in pieces if piece.startswith("<tr id="))
-    assert read == 1
 
 
 def test_the_files_of_an_audit_have_the_page(tmp_path: Path) -> None:

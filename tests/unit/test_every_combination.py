@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -96,17 +95,16 @@ def worlds(claim_name: str) -> Iterator[tuple[World, SecretState]]:
             )
 
 
-@pytest.mark.parametrize("ask_name", ASKS)
 @pytest.mark.parametrize("claim_name", CLAIMS)
-def test_every_world_has_one_answer_that_keeps_the_promise(claim_name: str, ask_name: str) -> None:
-    ask = ASKS[ask_name]
-    steps: Counter[Step] = Counter()
+def test_every_world_has_one_answer_that_keeps_the_promise(claim_name: str) -> None:
+    answers = 0
     for seen, state in worlds(claim_name):
-        decision = decide(seen, ask, POLICY)
-        steps[decision.step] += 1
-        problem = broken_promise(seen, state, ask, decision, live=claim_name in LIVE)
-        assert problem is None, f"{problem}: {explained(decision, seen, state)}"
-    assert steps.total() == 15 * 6 * 5 * 4 * 3 * 3
+        for ask in ASKS.values():
+            decision = decide(seen, ask, POLICY)
+            answers += 1
+            problem = broken_promise(seen, state, ask, decision, live=claim_name in LIVE)
+            assert problem is None, f"{problem}: {ask} {explained(decision, seen, state)}"
+    assert answers == 15 * 6 * 5 * 4 * 3 * 3 * len(ASKS)
 
 
 def explained(decision: Decision, seen: World, state: SecretState) -> str:
@@ -130,7 +128,7 @@ def broken_promise(
     exposed = seen.exposed_keys | {ask.exposed_key_id}
     checks = {
         "a rotation never goes on with an unusable new key": step
-        not in {Step.RESUME_PICKUP, Step.RESUME_WATCH, Step.CUT_OVER, Step.RESUME_PROVE}
+        not in {Step.RESUME_PICKUP, Step.RESUME_WATCH, Step.DEACTIVATE, Step.RESUME_PROVE}
         or (new is not None and new.active),
         "old and new are two keys": old is None or old != new,
         "a back-out leads to a key that exists": step is not Step.BACK_OUT or old is not None,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.fleet.choosing import BATCH, Plan, Why, batches, choose
+from keyturn.fleet.choosing import BATCH, Selection, Why, batches, choose
 from keyturn.fleet.facts import FleetUser
 from tests.unit.fleets import CLOCK, DAY, NOW, settings, user
 
@@ -21,7 +21,7 @@ def chosen(*users: FleetUser, limit: int = 50, **given_: Any) -> list[str]:
     return [item.user_name for item in plan(*users, limit=limit, **given_).chosen]
 
 
-def plan(*users: FleetUser, limit: int = 50, **given_: Any) -> Plan:
+def plan(*users: FleetUser, limit: int = 50, **given_: Any) -> Selection:
     return choose(users, clock=CLOCK, limit=limit, attempts=given_.pop("attempts", {}), **given_)
 
 
@@ -131,7 +131,7 @@ def test_who_is_chosen(
 
 
 def test_who_is_not_managed_is_not_even_named() -> None:
-    assert plan(user("other", 500, managed=False)) == Plan((), ())
+    assert plan(user("other", 500, managed=False)) == Selection((), ())
 
 
 def test_the_oldest_key_comes_first_and_who_was_tried_in_vain_goes_behind() -> None:

@@ -13,7 +13,7 @@ from keyturn.audit.model import SecretFacts
 from keyturn.fleet.choosing import Chosen, batches, choose
 from keyturn.fleet.digest import MOST_LINES, Ended, Told, digest, ended_of, result
 from keyturn.fleet.facts import FleetUser, secret_facts, users_of
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.waiting import answer
 from keyturn.fleet.watching import Batch, Stand, begin
 from keyturn.model.settings import MAX_POLLS
@@ -68,7 +68,7 @@ def test_what_grows_is_read_back_as_it_was_written() -> None:
     batch = begin([Chosen("ci", "rotate-1", "why")], MACHINE, now=NOW, until=NOW + DAY)
     batch.rotations[0] = batch.rotations[0].started(new=True).ended("ROTATED", "done")
     assert Batch.load(json.loads(json.dumps(batch.dump()))) == batch
-    assert Run.load(json.loads(json.dumps(RUN.dump()))) == RUN
+    assert FleetRun.load(json.loads(json.dumps(RUN.dump()))) == RUN
 
 
 # Watching a batch
@@ -87,23 +87,23 @@ def batch_of(*stands: Stand) -> Batch:
 def test_a_batch_is_watched_until_all_have_ended() -> None:
     batch = batch_of(Stand.RUNNING, Stand.ENDED)
     said = answer(batch, settings(), now=NOW)
-    assert (said["verdict"], said["running"], batch.done) == ("WAIT", 1, False)
+    assert (said["next"], said["running"], batch.done) == ("WAIT", 1, False)
     batch.rotations[0] = batch.rotations[0].ended("ROTATED", "")
-    assert answer(batch, settings(), now=NOW)["verdict"] == "DONE"
+    assert answer(batch, settings(), now=NOW)["next"] == "DONE"
     assert batch.done
 
 
 def test_a_batch_is_left_when_the_longest_time_of_a_rotation_is_over() -> None:
     batch = batch_of(Stand.RUNNING)
-    assert answer(batch, settings(), now=NOW + DAY - timedelta(seconds=1))["verdict"] == "WAIT"
-    assert answer(batch, settings(), now=NOW + DAY)["verdict"] == "DONE"
+    assert answer(batch, settings(), now=NOW + DAY - timedelta(seconds=1))["next"] == "WAIT"
+    assert answer(batch, settings(), now=NOW + DAY)["next"] == "DONE"
 
 
 def test_a_batch_looks_at_growing_intervals_and_no_more_often_than_its_history_bears() -> None:
     batch = batch_of(Stand.RUNNING)
     batch.until = NOW + timedelta(seconds=settings().longest_rotation_seconds)
     now, waits = NOW, []
-    while (said := answer(batch, settings(), now=now))["verdict"] == "WAIT":
+    while (said := answer(batch, settings(), now=now))["next"] == "WAIT":
         waits.append(said["waitSeconds"])
         now += timedelta(seconds=said["waitSeconds"])
     assert 300 <= waits[0] < 1_000
@@ -187,6 +187,17 @@ def test_a_run_that_failed_says_that_its_rotations_go_on() -> None:
     found = result(failed, NOW)
     assert (found["outcome"], found["reason"]) == ("FAILED", "States.Permissions: no")
     assert "go on by themselves" in digest(failed)["message"]
+
+
+def test_a_run_with_nobody_to_rotate_says_so() -> None:
+    message = digest(replace(told(plan_of(0), []), report={}))
+    assert "none of 0 managed users had to be rotated" in message["subject"]
+    assert "Report:" not in message["message"]
+
+
+def test_a_batch_without_its_times_is_an_error() -> None:
+    with pytest.raises(ValueError, match="times"):
+        Batch.load(batch_of(Stand.RUNNING).dump() | {"until": "soon"})
 
 
 # The facts

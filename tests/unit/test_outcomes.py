@@ -140,7 +140,6 @@ class TestTimeToPickup:
             {"deactivatedAt": TIMES["deactivatedAt"]},
             {"publishedAt": TIMES["deactivatedAt"], "deactivatedAt": TIMES["publishedAt"]},
             TIMES | {"publishedAt": "yesterday"},
-            TIMES | {"publishedAt": "2026-11-21T05:00:00"},
             TIMES | {"publishedAt": 1795166400},
         ],
     )

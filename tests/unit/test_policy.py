@@ -8,26 +8,10 @@ from keyturn.model.errors import RequestRejected, SettingMissing
 from keyturn.model.request import TimingRequest
 from keyturn.model.settings import Settings
 from keyturn.rotate.policy import settle
+from tests.unit.worlds import ENVIRONMENT, SETTINGS
 
-ENV = {
-    "SECRET_NAME_PREFIX": "machine-user/",
-    "MANAGED_TAG_KEY": "keyturn:managed",
-    "MANAGED_TAG_VALUE": "eu-west-1",
-    "MANAGED_USER_PATH": "/",
-    "PICKUP_TIMEOUT_SECONDS": "604800",
-    "QUIET_PERIOD_SECONDS": "93600",
-    "WATCH_SECONDS": "108000",
-    "BACKOUT_GRACE_SECONDS": "3600",
-    "RETENTION_SECONDS": "604800",
-    "POLL_MIN_SECONDS": "300",
-    "POLL_MAX_SECONDS": "3600",
-    "MIN_KEY_AGE_SECONDS": "86400",
-    "LAST_USED_COARSENESS_SECONDS": "900",
-    "LAST_USED_LAG_SECONDS": "14400",
-    "FENCE_SECONDS": "120",
-    "UNUSED_AFTER_DAYS": "90",
-}
-SETTINGS = Settings.from_env(ENV)
+OTHERS = ("POWERTOOLS", "ALLOW", "MAX_")  # for the libraries, for one function, for the fleet
+READ = [name for name in ENVIRONMENT if not name.startswith(OTHERS)]
 
 
 def timing(**fields: int) -> TimingRequest:
@@ -38,7 +22,7 @@ def test_the_stack_settles_what_nobody_else_says() -> None:
     policy = settle(SETTINGS, {}, timing())
     assert policy.really_quiet_seconds == 93_600 + 900 + 14_400
     assert policy.health_url is None
-    assert policy.alarms == []
+    assert not any(policy.signals.values())
 
 
 def test_a_tag_goes_before_the_stack_and_the_input_before_the_tag() -> None:
@@ -77,21 +61,22 @@ def test_the_bounds_of_polling_must_not_contradict_each_other() -> None:
 def test_health_url_and_alarms_come_from_tags() -> None:
     tags = {
         "keyturn:health-url": "https://example.com/health",
+        "keyturn:health-url-of-ours": "https://example.com/else",
         "keyturn:alarm-2": "latency",
         "keyturn:alarm-1": "errors",
         "owner": "team",
     }
     policy = settle(SETTINGS, tags, timing())
     assert policy.health_url == "https://example.com/health"
-    assert policy.alarms == ["errors", "latency"]
+    assert policy.signals == {"alarm": ["errors", "latency"]}
 
 
-@pytest.mark.parametrize("name", sorted(ENV))
+@pytest.mark.parametrize("name", READ)
 def test_a_missing_setting_is_named(name: str) -> None:
     with pytest.raises(SettingMissing, match=name):
-        Settings.from_env({key: value for key, value in ENV.items() if key != name})
+        Settings.from_env({key: value for key, value in ENVIRONMENT.items() if key != name})
 
 
 def test_a_setting_that_is_no_number_is_named() -> None:
     with pytest.raises(SettingMissing, match="FENCE_SECONDS must be a whole number"):
-        Settings.from_env(ENV | {"FENCE_SECONDS": "soon"})
+        Settings.from_env(ENVIRONMENT | {"FENCE_SECONDS": "soon"})

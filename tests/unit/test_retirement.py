@@ -153,22 +153,22 @@ TABLE: dict[str, tuple[Callable[[World], World], str, str]] = {
         "KEPT",
         "not been seen in use",
     ),
-    "the new key was used before the cutover": (
+    "the new key was used before the deactivation": (
         keys(OLD_KEY, replace(NEW_KEY, last_use=used(CUTOVER - timedelta(seconds=1)))),
         "KEPT",
         "not been seen in use",
     ),
-    "the new key was used at the very cutover": (
+    "the new key was used at the very deactivation": (
         keys(OLD_KEY, replace(NEW_KEY, last_use=used(CUTOVER))),
         "KEPT",
         "not been seen in use",
     ),
-    "the cutover is not recorded": (
+    "the deactivation is not recorded": (
         secret(tags={Tag.DEACTIVATED_KEY: OLD}),
         "KEPT",
         "not been seen in use",
     ),
-    "the cutover is not a time": (tags(DEACTIVATED_AT="soon"), "KEPT", "not been seen in use"),
+    "the deactivation is not a time": (tags(DEACTIVATED_AT="soon"), "KEPT", "not been seen in use"),
 }
 
 

@@ -17,7 +17,7 @@ from keyturn.model.identifiers import (
     masked,
     recovery_name,
 )
-from keyturn.model.rotation import Outcome, Polling, Rotation
+from keyturn.model.rotation import Outcome, Phase, Polling, Rotation
 from tests.unit.worlds import K1, K2, NOW, POLICY
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:keyturn-RotateKey:x"
@@ -55,7 +55,7 @@ def test_timestamps_are_iso_8601_utc_and_only_those_that_apply() -> None:
 
 def test_what_is_carried_survives_the_state_machine() -> None:
     found = rotation()
-    found.pickup = Polling(began_at=NOW, polls=3)
+    found.loops[Phase.PICKUP] = Polling(began_at=NOW, polls=3)
     again = Rotation.model_validate(json.loads(json.dumps(found.dump())))
     assert again == found
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keyturn.alerts.deciding import Facts, Stack, Verdict, decide, problems_in_words
+from keyturn.alerts.deciding import Facts, Response, Stack, decide, problems_in_words
 from keyturn.alerts.reading import MOST_ALERTS, Alert, Wish, read
-from keyturn.aws.iam import User
 from keyturn.model.identifiers import emergency_name, rotation_name
 from keyturn.model.request import parse_rotate_request
-from keyturn.model.settings import Durations, Settings
-from keyturn.model.world import SecretState
+from keyturn.model.world import SecretState, User
+from tests.unit import worlds
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 NOW = datetime(2026, 11, 19, 15, tzinfo=UTC)  # a Thursday
@@ -24,10 +24,7 @@ KEY = "AKIAIOSFODNN7EXAMPLE"
 ARN = "arn:aws:iam::123456789012:user/ci-deployer"
 CREATED = datetime(2025, 1, 1, tzinfo=UTC)
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:keyturn-RotateKey"
-DURATIONS = Durations(1, 1, 1, 1, 1, 1, 1, 1)
-SETTINGS = Settings(
-    "machine-user/", "keyturn:managed", "eu-west-1", "/machine/", DURATIONS, 1, 1, 1, 90
-)
+SETTINGS = replace(worlds.SETTINGS, managed_user_path="/machine/")
 SAMPLES = [
     "security_hub_iam3",
     "config_access_keys_rotated",
@@ -246,12 +243,12 @@ def secret(*, claimed: bool = False, last_result: str = "", dying: bool = False)
     )
 
 
-def verdict(found: Any, facts: Facts, action: str = "NOTIFY") -> Verdict:
+def verdict(found: Any, facts: Facts, action: str = "NOTIFY") -> Response:
     reading = read(found, NOW)
     return decide(reading, reading.alerts[0], facts, Stack(ACCOUNT, MACHINE, SETTINGS, action), NOW)
 
 
-def said(found: Verdict) -> str:
+def said(found: Response) -> str:
     assert found.tell is not None
     assert found.tell["subject"].isascii()
     assert len(found.tell["subject"]) <= 100

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from keyturn.model.rotation import Policy
+from keyturn.model.request import TimingRequest
+from keyturn.model.settings import Settings
+from keyturn.model.signals import ALARM, HEALTH_URL, Signal, SignalState
 from keyturn.model.world import (
     Claim,
     ClaimantState,
@@ -16,26 +18,24 @@ from keyturn.model.world import (
     Tag,
     World,
 )
+from keyturn.rotate.policy import settle
+from tools import template
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 K1, K2, GONE = "AKIA1111111111111111", "AKIA2222222222222222", "AKIA9999999999999999"
 MARK, OTHER_MARK = "a" * 32, "b" * 32
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:keyturn-RotateKey:dead"
 
-POLICY = Policy(
-    pickup_timeout_seconds=604_800,
-    quiet_period_seconds=93_600,
-    coarseness_seconds=900,
-    lag_seconds=14_400,
-    watch_seconds=108_000,
-    backout_grace_seconds=3_600,
-    retention_seconds=604_800,
-    poll_min_seconds=300,
-    poll_max_seconds=3_600,
-    min_key_age_seconds=86_400,
-    unused_after_days=90,
-    fence_seconds=120,
+# Durations that are easy to reckon with, each different; what is not named is the template's.
+ENVIRONMENT = template.environment(
+    SECRET_NAME_PREFIX="machine-user/",
+    MANAGED_TAG_VALUE="eu-west-1",
+    QUIET_PERIOD_SECONDS=93_600,
+    WATCH_SECONDS=108_000,
+    LAST_USED_COARSENESS_SECONDS=900,
 )
+SETTINGS = Settings.from_env(ENVIRONMENT)
+POLICY = settle(SETTINGS, {}, TimingRequest())
 
 
 def key(
@@ -93,6 +93,7 @@ def intent(
     mode: str = "STANDARD",
     took_over: bool = False,
     minutes_ago: float = 60,
+    exposed: str | None = None,
 ) -> Intent:
     """Return an intent that was written `minutes_ago`."""
     return Intent(
@@ -104,6 +105,7 @@ def intent(
         keys_before=before,
         old_key_id=old,
         created_at=NOW - timedelta(minutes=minutes_ago),
+        exposed_key_id=exposed,
         took_over=took_over,
     )
 
@@ -155,3 +157,21 @@ def record(key_id: str, *, retained_days: float | None = None) -> dict[Tag, str]
     if retained_days is not None:
         tags[Tag.RETAINED_UNTIL] = (NOW + timedelta(days=retained_days)).isoformat()
     return tags
+
+
+def alarm(state: SignalState, name: str = "errors") -> Signal:
+    """Return what an alarm says, once."""
+    bad = int(state is SignalState.BAD)
+    return Signal(kind=ALARM, name=name, state=state, words="in a state", bad_in_a_row=bad)
+
+
+def health(bad_in_a_row: int, state: SignalState | None = None) -> Signal:
+    """Return what the health URL answered: good, or bad so often in a row."""
+    return Signal(
+        kind=HEALTH_URL,
+        name="",
+        state=state or (SignalState.BAD if bad_in_a_row else SignalState.OK),
+        words="status 503" if bad_in_a_row else "status 200",
+        limit=2,
+        bad_in_a_row=bad_in_a_row,
+    )

@@ -12,12 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.alerts.reading import Alert, Reading, Wish
-from keyturn.aws.iam import User
 from keyturn.model.identifiers import emergency_name, masked, rotation_name
 from keyturn.model.settings import Settings
-from keyturn.model.world import Label, SecretState, cools_down
+from keyturn.model.world import Label, SecretState, User, cools_down, is_managed
 from keyturn.rotate.announce import Announcement, worded
-from keyturn.rotate.snapshot import is_managed
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Response:
     """What to do: start, tell people, both or neither; `why` is for the log.
 
     With a start, people are told only when it was the first of its name.
@@ -63,7 +61,7 @@ class Verdict:
     tell: Announcement | None = None
 
 
-def decide(reading: Reading, alert: Alert, facts: Facts, stack: Stack, now: datetime) -> Verdict:
+def decide(reading: Reading, alert: Alert, facts: Facts, stack: Stack, now: datetime) -> Response:
     """Return what follows from one alert."""
     wish = alert.wish
     if wish is Wish.ASK_SETTING:
@@ -78,7 +76,7 @@ def decide(reading: Reading, alert: Alert, facts: Facts, stack: Stack, now: date
             temporary = "it names temporary credentials, not the key behind them"
             return _only_tell(reading, alert, temporary, _by_machine(alert, facts.user, stack))
         return _emergency(reading, alert, facts.user, alert.key_id)
-    return _rotation(reading, alert, facts, stack, now)
+    return _rotation(reading, alert, facts.user, facts, stack, now=now)
 
 
 def _problem(facts: Facts, settings: Settings) -> str:
@@ -97,7 +95,7 @@ def _problem(facts: Facts, settings: Settings) -> str:
     return ""
 
 
-def _emergency(reading: Reading, alert: Alert, user: User, key_id: str) -> Verdict:
+def _emergency(reading: Reading, alert: Alert, user: User, key_id: str) -> Response:
     start = Start(
         emergency_name(key_id, reading.day),
         {"userName": user.name, "accessKeyId": key_id, "mode": "EMERGENCY"}
@@ -112,12 +110,13 @@ def _emergency(reading: Reading, alert: Alert, user: User, key_id: str) -> Verdi
         "out: hand it the new key. AWS may have attached a quarantine policy to the user: detach "
         "it when the execution has ended."
     )
-    return Verdict("emergency", start, _worded("Exposed Key", user.name, message, reading))
+    return Response("emergency", start, _worded("Exposed Key", user.name, message, reading))
 
 
-def _rotation(reading: Reading, alert: Alert, facts: Facts, stack: Stack, now: datetime) -> Verdict:
-    user, secret = facts.user, facts.secret
-    assert user is not None  # noqa: S101 - the caller looked
+def _rotation(
+    reading: Reading, alert: Alert, user: User, facts: Facts, stack: Stack, *, now: datetime
+) -> Response:
+    secret = facts.secret
     if secret is not None and secret.scheduled_for_deletion:
         return _only_tell(
             reading,
@@ -128,17 +127,17 @@ def _rotation(reading: Reading, alert: Alert, facts: Facts, stack: Stack, now: d
         )
     waiting = _is_waiting(secret, now) if secret else ""
     if waiting:
-        return _also_tell(Verdict(waiting), reading, alert, user.name, f"nothing: {waiting}")
+        return _also_tell(Response(waiting), reading, alert, user.name, f"nothing: {waiting}")
     start = Start(
         rotation_name(user.arn, user.created_at, reading.day),
         {"userName": user.name, "reason": f"{alert.what} {reading.name}"},
     )
     if secret is None:
-        return Verdict(
+        return Response(
             "rotation of a user without a secret", start, _no_secret(reading, alert, user, stack)
         )
     done = f"a rotation of {user.name} was started: the execution {start.name}"
-    return _also_tell(Verdict("rotation", start), reading, alert, user.name, done)
+    return _also_tell(Response("rotation", start), reading, alert, user.name, done)
 
 
 def _no_secret(reading: Reading, alert: Alert, user: User, stack: Stack) -> Announcement:
@@ -165,8 +164,8 @@ def _is_waiting(secret: SecretState, now: datetime) -> str:
 
 
 def _also_tell(
-    verdict: Verdict, reading: Reading, alert: Alert, user_name: str, done: str
-) -> Verdict:
+    verdict: Response, reading: Reading, alert: Alert, user_name: str, done: str
+) -> Response:
     """Of a suspicion people hear whatever is done about it; of a rotation that is due, at its end.
 
     Of a rotation that is started they hear once, however often the finding is sent.
@@ -178,22 +177,22 @@ def _also_tell(
         "Next: find out who used the key. If it is in strange hands, start an EMERGENCY: a "
         "rotation gives the consumers days, and whoever has the key as well."
     )
-    return Verdict(
+    return Response(
         verdict.why, verdict.start, _worded("Suspicious Key", user_name, message, reading)
     )
 
 
-def _only_tell(reading: Reading, alert: Alert, problem: str, following: str) -> Verdict:
+def _only_tell(reading: Reading, alert: Alert, problem: str, following: str) -> Response:
     why = problem or "a person decides"
     if alert.told_before:
-        return Verdict(f"told before: {why}")
+        return Response(f"told before: {why}")
     subject = alert.user_name or alert.user_id or f"key {masked(alert.key_id)}"
     reason = f" ({problem})" if problem else ""
     message = (
         f"What happened: {alert.what}\nWhat is done: nothing was started or changed{reason}.\n"
         f"Next: {following}"
     )
-    return Verdict(why, tell=_worded(_title(alert), subject, message, reading))
+    return Response(why, tell=_worded(_title(alert), subject, message, reading))
 
 
 def _title(alert: Alert) -> str:

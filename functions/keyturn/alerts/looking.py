@@ -7,7 +7,7 @@ from keyturn.alerts.reading import Alert, Wish
 from keyturn.aws import iam, secrets
 from keyturn.model.errors import RequestRejected
 from keyturn.model.request import is_user_name
-from keyturn.rotate import snapshot
+from keyturn.model.world import is_managed
 
 
 def look_up(alert: Alert, stack: Stack) -> Facts:
@@ -34,6 +34,6 @@ def look_up(alert: Alert, stack: Stack) -> Facts:
     if user is None:
         return Facts(None, "the IAM user that it names does not exist in this account")
     may_rotate = alert.wish in (Wish.ROTATE, Wish.ASK_SETTING)  # nothing else needs the secret
-    if not may_rotate or "," in user.name or not snapshot.is_managed(user, stack.settings):
+    if not may_rotate or "," in user.name or not is_managed(user, stack.settings):
         return Facts(user)
-    return Facts(user, secret=secrets.describe(snapshot.secret_name(stack.settings, user.name)))
+    return Facts(user, secret=secrets.describe(stack.settings.secret_name(user.name)))

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from keyturn.model.moments import moment
 from keyturn.model.request import is_user_name
 
 
@@ -86,7 +87,7 @@ def read(event: object, now: datetime) -> Reading:
         ("aws.guardduty", "GuardDuty Finding"): _guard_duty,
     }
     source, kind = _text(event, "source"), _text(event, "detail-type")
-    day = (_moment(_at(event, "time")) or now).date()
+    day = (moment(_at(event, "time")) or now).date()
     reader = readers.get((source, kind))
     if reader is None:
         return Reading("an event", day, problems=("it is of no source that starts rotations",))
@@ -134,7 +135,7 @@ def _security_hub(event: object) -> Iterator[Alert | str]:
                 "Security Hub control IAM.3 found an access key that is older than 90 days.",
                 arn["account"],
                 user_name=arn["name"],
-                told_before=_is_old_news(finding, _moment(_at(event, "time"))),
+                told_before=_is_old_news(finding, moment(_at(event, "time"))),
             )
 
 
@@ -159,7 +160,7 @@ def _is_old_news(finding: object, sent_at: datetime | None) -> bool:
 
     On Mondays it is news again, lest a user be forgotten.
     """
-    created, updated = _moment(_at(finding, "CreatedAt")), _moment(_at(finding, "UpdatedAt"))
+    created, updated = moment(_at(finding, "CreatedAt")), moment(_at(finding, "UpdatedAt"))
     if created is None or updated is None or sent_at is None:
         return False
     return updated - created > timedelta(days=1) and sent_at.weekday() != 0
@@ -230,7 +231,7 @@ def _guard_duty(event: object) -> Iterator[Alert | str]:
         user_name=name,
         # Temporary credentials (ASIA...) cannot be deactivated, and do not name their key.
         key_id=key_id if _KEY_ID.fullmatch(key_id) and key_id[:4] != "ASIA" else None,
-        told_before=_is_repeat(detail, _moment(_at(event, "time"))),
+        told_before=_is_repeat(detail, moment(_at(event, "time"))),
     )
 
 
@@ -267,13 +268,3 @@ def _name(value: object, *path: str) -> str:
 
 def _account(*candidates: str) -> str | None:
     return next((found for found in candidates if _ACCOUNT.fullmatch(found)), None)
-
-
-def _moment(value: object) -> datetime | None:
-    if not isinstance(value, str) or len(value) > 40:
-        return None
-    try:
-        found = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        return found.astimezone(UTC) if found.tzinfo else None
-    except (ValueError, OverflowError):
-        return None

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+from keyturn.audit.counts import camel
 from keyturn.audit.errors import ReportError
-from keyturn.audit.model import AccountSource, PasswordPolicy, SecretFacts, Unavailable
+from keyturn.audit.model import AccountSource, SecretFacts, Unavailable
+from keyturn.model.passwords import PasswordPolicy
 
 FORMAT = "keyturn.audit.context/1"
 _THEN = (
@@ -22,40 +25,33 @@ _THEN = (
 
 def dump_context(source: AccountSource) -> str:
     """Return the JSON form of everything in a source but its lines; no secret is in it."""
-    managed: Any
-    if isinstance(source.managed, Unavailable):
-        managed = {"unavailable": source.managed.why}
-    else:
-        managed = [
-            {
-                "userName": facts.user_name,
-                "secretArn": facts.secret_arn,
-                "inFlight": facts.in_flight,
-                "lastResult": facts.last_result,
-                "lastResultAt": facts.last_result_at.isoformat() if facts.last_result_at else None,
-            }
-            for facts in source.managed.values()
-        ]
-    policy: Any = None
-    if isinstance(source.password_policy, Unavailable):
-        policy = {"unavailable": source.password_policy.why}
-    elif source.password_policy is not None:
-        policy = {
-            "maxAgeDays": source.password_policy.max_age_days,
-            "minimumLength": source.password_policy.minimum_length,
-            "reusePrevention": source.password_policy.reuse_prevention,
-        }
+    managed, policy = source.managed, source.password_policy
+    facts: Any = None
+    if not isinstance(managed, Unavailable):
+        facts = [{**_camelled(one), "lastResultAt": _iso(one)} for one in managed.values()]
     return json.dumps(
         {
             "format": FORMAT,
             "accountId": source.account_id,
             "at": source.at.isoformat(),
             "managedPath": source.managed_path,
-            "managed": managed,
-            "passwordPolicy": policy,
+            "managed": _unavailable(managed) or facts,
+            "passwordPolicy": _unavailable(policy) or (_camelled(policy) if policy else None),
         },
         indent=2,
     )
+
+
+def _camelled(facts: object) -> dict[str, Any]:
+    return {camel(name): value for name, value in vars(facts).items()}
+
+
+def _iso(facts: SecretFacts) -> str | None:
+    return facts.last_result_at.isoformat() if facts.last_result_at else None
+
+
+def _unavailable(given: object) -> dict[str, str] | None:
+    return {"unavailable": given.why} if isinstance(given, Unavailable) else None
 
 
 def load_source(
@@ -69,15 +65,14 @@ def load_source(
     name = f"the context of {file or f'account {account_id}'}"
     try:
         context = json.loads(context_json)
+        refused = partial(ReportError, name, then=_THEN)
         if context["format"] != FORMAT:
-            raise ReportError(name, f"the format is not {FORMAT}.", column="format", then=_THEN)
+            raise refused(f"the format is not {FORMAT}.", column="format")
         if context["accountId"] not in (None, account_id):
-            raise ReportError(name, "it names another account.", column="accountId", then=_THEN)
+            raise refused("it names another account.", column="accountId")
         at = datetime.fromisoformat(context["at"])
         if at.tzinfo is None:
-            raise ReportError(
-                name, "the moment of the report has no time zone.", column="at", then=_THEN
-            )
+            raise refused("the moment of the report has no time zone.", column="at")
         return AccountSource(
             lines=csv_lines,
             at=at,
@@ -95,16 +90,14 @@ def _managed(stored: Any) -> Mapping[str, SecretFacts] | Unavailable:
     if isinstance(stored, dict):
         return Unavailable(str(stored["unavailable"]))
     return {
-        facts["userName"]: SecretFacts(
-            user_name=str(facts["userName"]),
-            secret_arn=str(facts["secretArn"]),
-            in_flight=facts["inFlight"] is not False,
-            last_result=facts["lastResult"],
-            last_result_at=datetime.fromisoformat(facts["lastResultAt"])
-            if facts["lastResultAt"]
-            else None,
+        one["userName"]: SecretFacts(
+            user_name=str(one["userName"]),
+            secret_arn=str(one["secretArn"]),
+            in_flight=one["inFlight"] is not False,
+            last_result=one["lastResult"],
+            last_result_at=datetime.fromisoformat(at) if (at := one["lastResultAt"]) else None,
         )
-        for facts in stored
+        for one in stored
     }
 
 
@@ -113,12 +106,5 @@ def _policy(stored: Any) -> PasswordPolicy | Unavailable | None:
         return None
     if "unavailable" in stored:
         return Unavailable(str(stored["unavailable"]))
-    return PasswordPolicy(
-        max_age_days=_number(stored["maxAgeDays"]),
-        minimum_length=_number(stored["minimumLength"]),
-        reuse_prevention=_number(stored["reusePrevention"]),
-    )
-
-
-def _number(stored: Any) -> int | None:
-    return None if stored is None else int(stored)
+    values = [stored[name] for name in ("maxAgeDays", "minimumLength", "reusePrevention")]
+    return PasswordPolicy(*[None if value is None else int(value) for value in values])

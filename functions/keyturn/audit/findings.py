@@ -1,112 +1,52 @@
-"""What the rules find, in words, and what to do about it.
+"""From the facts of a user to findings: what is the case, in words, and what to do about it.
 
-A `Hit` is everything about a finding but the user's name and dates, so that rows with the same
-profile share it.
+Users with the same facts have the same findings but for names, dates and ages: `findings_of` words
+them for all of these users, and `finding_of` makes them one user's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import json
+import shlex
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
-from keyturn.audit.dates import BROKEN, NO_DATE, Calendar
-from keyturn.audit.model import PasswordPolicy, Rule, Severity, Status, Thresholds, Unavailable
-from keyturn.audit.rules import (
+from keyturn.audit.facts import (
+    BROKEN,
     IN_FLIGHT,
     MADE_WITH_USER_SECONDS,
     MANAGED,
     NO,
+    NO_DATE,
     NOT_KNOWN,
     YES,
-    Key,
-    Profile,
+    Calendar,
+    Facts,
+    parsed,
+)
+from keyturn.audit.keys import is_managed
+from keyturn.audit.model import Finding, Rule, Status
+from keyturn.audit.rows import NO_DATES, Row, shown
+from keyturn.audit.rules import (
     credential_unused,
     credentials,
     key_made_with_user,
     key_older_than,
+    password_changed,
     password_older_than,
     password_without_mfa,
     two_active,
     user_unused,
 )
-from keyturn.audit.sources import EXCEPTIONS, SEVERITIES
+from keyturn.audit.standards import EXCEPTIONS, SEVERITIES, SOURCES
 
 MAX_PASSWORD_AGE_DAYS = 90
-MIN_PASSWORD_LENGTH = 14
 UNUSED_USER_DAYS = (90, 365)
 LONG_AGO_DAYS = 365
 
-
-class Hit(NamedTuple):
-    """What a rule found in a profile.
-
-    `{age}` in `detail` stands for the full days since the latest date in the columns `dated`,
-    `{user}` in `next` for the option that names the user in a command, `{input}` for the input of
-    a rotation.
-    """
-
-    rule: Rule
-    status: Status
-    severity: Severity
-    credential: str | None
-    dated: tuple[str, ...]
-    rank: int
-    """The rank of the latest of these dates."""
-    columns: tuple[str, ...]
-    """What it was decided on."""
-    detail: str
-    next: str
-
-
-def judge(profile: Profile, calendar: Calendar, thresholds: Thresholds) -> list[Hit]:
-    """Return what the user rules find in a profile, in the order of the rules."""
-    found = [
-        *_old_keys(profile, calendar, thresholds.max_key_age_days),
-        _two_keys(profile, calendar),
-        *_unused_credentials(profile, calendar, thresholds.unused_after_days),
-        _unused_user(profile, calendar),
-        _made_with_user(profile),
-        _no_mfa(profile),
-        _old_password(profile, calendar),
-    ]
-    hits = [hit for hit in found if hit]
-    if profile.managed == NOT_KNOWN:
-        # Following it by hand would cross a rotation, if one is running.
-        hits = [
-            hit._replace(next=_SEE_KEYTURN + hit.next)
-            if hit.status is Status.FINDING and hit.credential != "password"
-            else hit
-            for hit in hits
-        ]
-    return hits
-
-
-def _hit(
-    answer: int,
-    rule: Rule,
-    columns: tuple[str, ...],
-    detail: str,
-    then: str,
-    *,
-    exceptional: bool = False,
-    credential: str | None = None,
-    dated: tuple[str, ...] = (),
-    rank: int = NO_DATE,
-) -> Hit | None:
-    """Return the finding for an answer: none for NO, UNKNOWN for BROKEN."""
-    severity = SEVERITIES[rule]
-    if answer == NO:
-        return None
-    columns = tuple(dict.fromkeys((*columns, *dated)))
-    if answer == BROKEN:
-        # Which cell is to blame is told with the row, because only the row has the values.
-        return Hit(rule, Status.UNKNOWN, severity, credential, (), NO_DATE, columns, "", _SEE_USER)
-    severity = EXCEPTIONS[rule][0] if exceptional else severity
-    return Hit(rule, Status.FINDING, severity, credential, dated, rank, columns, detail, then)
-
-
-# What to do. Key ids are not in the report, so the commands begin with finding them.
-
+# What to do. Key ids are not in the report, so the commands begin with finding them. `{user}`
+# stands for the option that names the user, `{input}` for the input of a rotation; in what is the
+# case, `{age}` stands for the full days since the latest of the dates.
 _LIST_KEYS = "aws iam list-access-keys {user}"
 _DEACTIVATE = (
     f"`{_LIST_KEYS}`, then "
@@ -122,64 +62,153 @@ _SEE_KEYTURN = (
     "Keyturn. If not: "
 )
 _RUNNING = "Nothing now: a rotation of this user is running."
+_ROTATE_OLD = f"RotateFleet rotates it when its schedule is enabled; at once: {_ROTATE}."
+_REPLACE_OLD = (
+    "Let Keyturn manage it, or put a role in its place. By hand: `aws iam create-access-key "
+    f"{{user}}`, move every consumer, {_DEACTIVATE}."
+)
+_RESUME = (
+    "The last rotation kept both, and its result says why; "
+    f"a further one resumes where it stopped: {_ROTATE}."
+)
+_WAIT_FOR_ONE = "Nothing now: the rotation deactivates the old key, or says why it cannot."
+_KEEP_ONE = (
+    f"Find the one in use: `{_LIST_KEYS}`, `aws iam get-access-key-last-used --access-key-id ID`. "
+    "Deactivate the other: `aws iam update-access-key {user} --access-key-id ID --status Inactive`."
+)
 _REMOVE_USER = (
     "If nobody needs the user: deactivate its keys and wait; then remove its keys, password, "
     "policies and groups, and `aws iam delete-user {user}`."
 )
+_REMOVE_PASSWORD = "`aws iam delete-login-profile {user}`"  # noqa: S105 - a command
 
 
-def _old_keys(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit | None]:
-    then = (
-        "Let Keyturn manage it, or put a role in its place. By hand: `aws iam create-access-key "
-        f"{{user}}`, move every consumer, {_DEACTIVATE}."
+def findings_of(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
+    """Yield what the user rules find in any user with these facts, in the order of the rules."""
+    for rule in (
+        _old_keys,
+        _two_keys,
+        _unused_credentials,
+        _unused_user,
+        _made_with_user,
+        _no_mfa,
+        _old_password,
+    ):
+        for found in rule(facts, calendar):
+            by_hand = found.status is Status.FINDING and found.credential != "password"
+            if facts.managed == NOT_KNOWN and by_hand:
+                # Following it by hand would cross a rotation, if one is running.
+                yield found._replace(managed=None, next=_SEE_KEYTURN + found.next)
+            else:
+                yield found._replace(managed=is_managed(facts))
+
+
+def finding_of(found: Finding, row: Row, calendar: Calendar) -> Finding:
+    """Return a finding of any such user as this user's."""
+    columns = found.dates
+    age_days, detail, then = None, found.detail, found.next
+    if found.dated:
+        moments = [moment for name in found.dated if (moment := parsed(getattr(row, name)))]
+        age_days = calendar.age_days(max(moments))
+        detail = detail.replace("{age}", str(age_days))
+    elif not detail:
+        detail = _blame(row, [name for name, _ in columns], calendar)
+    if "{input}" in then:
+        then = then.replace("{input}", rotation_input(row.user))
+    elif "{user}" in then:
+        then = then.replace("{user}", user_option(row.user))
+    return Finding(
+        found.severity,
+        found.status,
+        found.rule,
+        found.credential,
+        found.tier,
+        found.compliance,
+        row.account_id,
+        row.user,
+        found.managed,
+        age_days,
+        tuple([(name, getattr(row, name)) for name, _ in columns]),
+        detail,
+        then,
     )
-    if profile.managed == MANAGED:
-        then = f"RotateFleet rotates it when its schedule is enabled; at once: {_ROTATE}."
-    for key in profile.keys:
-        answer = key_older_than(key, calendar, limit)
-        if answer == NO:
-            continue
-        yield _hit(
-            answer,
+
+
+def finding(
+    answer: int,
+    rule: Rule,
+    columns: tuple[str, ...],
+    detail: str,
+    then: str,
+    *,
+    exceptional: bool = False,
+    credential: str | None = None,
+    dated: tuple[str, ...] = (),
+    tier: str | None = None,
+    if_unknown: str = _SEE_USER,
+) -> Iterator[Finding]:
+    """Yield the finding for an answer, decided on `columns` and `dated`: none for NO.
+
+    For BROKEN it is UNKNOWN, and has no detail: which cell is to blame is told with the row.
+    """
+    if answer == NO:
+        return
+    status, severity = Status.FINDING, SEVERITIES[rule]
+    columns = tuple(dict.fromkeys((*columns, *dated)))
+    if answer == BROKEN:
+        status, detail, then, dated, tier = Status.UNKNOWN, "", if_unknown, (), None
+    elif exceptional:
+        severity, _ = EXCEPTIONS[rule]
+    yield Finding(
+        severity=severity,
+        status=status,
+        rule=rule,
+        credential=credential,
+        tier=tier,
+        compliance=SOURCES[rule].compliance,
+        account_id="",
+        user=None,
+        managed=False,
+        age_days=None,
+        dates=tuple((column, "") for column in columns),
+        detail=detail,
+        next=then,
+        dated=dated,
+    )
+
+
+def _old_keys(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
+    limit = calendar.thresholds.max_key_age_days
+    then = {MANAGED: _ROTATE_OLD, IN_FLIGHT: _RUNNING}.get(facts.managed, _REPLACE_OLD)
+    for key in facts.keys:
+        yield from finding(
+            key_older_than(key, calendar, limit),
             Rule.KEY_NOT_ROTATED,
             (f"{key.name}_active", f"{key.name}_last_rotated"),
             f"Access key {key.slot} is active and {{age}} full days old; "
             f"more than {limit} days is too old.",
-            _RUNNING if profile.managed == IN_FLIGHT else then,
+            then,
             exceptional=calendar.over(key.rotated, LONG_AGO_DAYS),
             credential=key.name,
             dated=(f"{key.name}_last_rotated",),
-            rank=key.rotated,
+            tier=calendar.tier(key.rotated),
         )
 
 
-def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
+def _two_keys(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
     """The age is that of the younger key: for so long there have been two."""
-    answer = two_active(profile)
-    if answer == NO:
-        return None
-    dates = [key.rotated for key in profile.keys]
-    known = min(dates) >= 0
-    in_flight = profile.managed == IN_FLIGHT
-    detail = (
-        "Keyturn is rotating the user: both keys are active"
-        if in_flight
-        else "Both keys are active"
-    )
-    then = (
-        f"Find the one in use: `{_LIST_KEYS}`, `aws iam get-access-key-last-used --access-key-id "
-        "ID`. Deactivate the other: `aws iam update-access-key {user} --access-key-id ID "
-        "--status Inactive`."
-    )
-    if profile.managed == MANAGED:
-        then = (
-            "The last rotation kept both, and its result says why; "
-            f"a further one resumes where it stopped: {_ROTATE}."
-        )
-    if in_flight:
-        then = "Nothing now: the rotation deactivates the old key, or says why it cannot."
-    return _hit(
-        answer,
+    ranks = [key.rotated for key in facts.keys]
+    known = min(ranks) >= 0
+    what, then = "Both keys are active", _KEEP_ONE
+    if facts.managed == MANAGED:
+        then = _RESUME
+    elif facts.managed == IN_FLIGHT:
+        what, then = "Keyturn is rotating the user: both keys are active", _WAIT_FOR_ONE
+    since = "the younger is {age} full days old."
+    if not known:
+        since = "since when cannot be told from their dates."
+    yield from finding(
+        two_active(facts),
         Rule.TWO_ACTIVE_KEYS,
         (
             "access_key_1_active",
@@ -187,83 +216,68 @@ def _two_keys(profile: Profile, calendar: Calendar) -> Hit | None:
             "access_key_2_active",
             "access_key_2_last_rotated",
         ),
-        f"{detail}; the younger is {{age}} full days old."
-        if known
-        else f"{detail}; since when cannot be told from their dates.",
+        f"{what}; {since}",
         then,
-        exceptional=in_flight,
+        exceptional=facts.managed == IN_FLIGHT,
         dated=("access_key_1_last_rotated", "access_key_2_last_rotated") if known else (),
-        rank=max(dates) if known else NO_DATE,
+        tier=calendar.tier(max(ranks)) if known else None,
     )
 
 
-def _unused_credentials(profile: Profile, calendar: Calendar, limit: int) -> Iterator[Hit | None]:
-    for credential in credentials(profile):
-        answer = credential_unused(credential, calendar, limit)
-        if answer == NO:
-            continue
-        if credential.name == "password":
-            what = "The console password"
-            enabled, then = "password_enabled", "Remove it: `aws iam delete-login-profile {user}`."
-        else:
-            what = f"Access key {credential.name[-1]} is active and"
-            enabled = f"{credential.name}_active"
+def _unused_credentials(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
+    limit = calendar.thresholds.unused_after_days
+    for credential in credentials(facts):
+        name = credential.name
+        what, then = "The console password", f"Remove it: {_REMOVE_PASSWORD}."
+        columns = ("password_enabled", "password_last_used")
+        if name != "password":
+            what = f"Access key {name[-1]} is active and"
             then = f"If nobody needs it: {_DEACTIVATE}."
-            if profile.managed == IN_FLIGHT:
+            if facts.managed == IN_FLIGHT:
                 then = _RUNNING
-        last_used = "password_last_used"
-        if credential.name != "password":
-            last_used = f"{credential.name}_last_used_date"
-        fell_back = credential.column != last_used
-        when = "was last used {age} full days ago"
-        if fell_back:
-            when = "has no recorded use and was set {age} full days ago"
-        yield _hit(
-            answer,
+            columns = (f"{name}_active", f"{name}_last_used_date")
+        fell_back = credential.column not in columns
+        when = "has no recorded use and was set" if fell_back else "was last used"
+        yield from finding(
+            credential_unused(credential, calendar, limit),
             Rule.UNUSED_CREDENTIAL,
-            (enabled, last_used),
-            f"{what} {when}; {limit} days or more is unused.",
+            columns,
+            f"{what} {when} {{age}} full days ago; {limit} days or more is unused.",
             then,
-            credential=credential.name,
+            credential=name,
             dated=(credential.column,),
-            rank=credential.last_use,
+            tier=calendar.tier(credential.last_use),
         )
 
 
-def _unused_user(profile: Profile, calendar: Calendar) -> Hit | None:
+def _unused_user(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
     quarter, year = UNUSED_USER_DAYS
-    answer = user_unused(profile, calendar, quarter)
-    if answer == NO:
-        return None
-    usable = credentials(profile)
-    days = year if user_unused(profile, calendar, year) == YES else quarter
+    usable = credentials(facts)
     detail = "The user has neither a password nor an active access key."
     if usable:
+        days = year if user_unused(facts, calendar, year) == YES else quarter
         detail = (
             f"Neither a password nor an active key was used for {days} days or more. The last "
             "use, or where none is recorded the last change, was {age} full days ago."
         )
-    return _hit(
-        answer,
+    yield from finding(
+        user_unused(facts, calendar, quarter),
         Rule.UNUSED_USER,
         ("password_enabled", "access_key_1_active", "access_key_2_active"),
         detail,
-        _RUNNING if profile.managed == IN_FLIGHT else _REMOVE_USER,
+        _RUNNING if facts.managed == IN_FLIGHT else _REMOVE_USER,
         exceptional=not usable,
         dated=tuple(credential.column for credential in usable),
-        rank=max((credential.last_use for credential in usable), default=NO_DATE),
+        tier=calendar.tier(max((one.last_use for one in usable), default=NO_DATE)),
     )
 
 
-def _made_with_user(profile: Profile) -> Hit | None:
-    answer = key_made_with_user(profile)
-    if answer == NO:
-        return None
-    slots = [slot for slot in (1, 2) if profile.made_with_user & slot]
-    dates = tuple(f"access_key_{slot}_last_rotated" for slot in slots)
-    keys = f"Access key {slots[0]} was" if len(slots) == 1 else "Both access keys were"
-    return _hit(
-        answer,
+def _made_with_user(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
+    keys = [key for key in facts.keys if facts.made_with_user & key.slot]
+    one = len(keys) == 1
+    what = f"Access key {keys[0].slot} was" if one else "Both access keys were"
+    yield from finding(
+        key_made_with_user(facts),
         Rule.KEY_AT_USER_CREATION,
         (
             "password_enabled",
@@ -271,176 +285,75 @@ def _made_with_user(profile: Profile) -> Hit | None:
             "access_key_1_last_rotated",
             "access_key_2_last_rotated",
         ),
-        f"{keys} made within {MADE_WITH_USER_SECONDS} seconds of the console user, "
+        f"{what} made within {MADE_WITH_USER_SECONDS} seconds of the console user, "
         "{age} full days ago, so perhaps nobody asked for it.",
         f"If nobody needs it: {_DEACTIVATE}.",
-        credential=f"access_key_{slots[0]}" if len(slots) == 1 else None,
-        dated=dates,
-        rank=max((profile.keys[slot - 1].rotated for slot in slots), default=NO_DATE),
+        credential=keys[0].name if one else None,
+        dated=tuple(f"{key.name}_last_rotated" for key in keys),
+        tier=calendar.tier(max((key.rotated for key in keys), default=NO_DATE)),
     )
 
 
-def _no_mfa(profile: Profile) -> Hit | None:
-    return _hit(
-        password_without_mfa(profile),
+def _no_mfa(facts: Facts, _: Calendar) -> Iterator[Finding]:
+    return finding(
+        password_without_mfa(facts),
         Rule.PASSWORD_WITHOUT_MFA,
         ("password_enabled", "mfa_active"),
         "The user can sign in to the console with a password alone.",
         "Have the user register an MFA device, or remove the password: "
-        "`aws iam delete-login-profile {user}`. People are better served by IAM Identity Center.",
+        f"{_REMOVE_PASSWORD}. People are better served by IAM Identity Center.",
         credential="password",
     )
 
 
-def _old_password(profile: Profile, calendar: Calendar) -> Hit | None:
-    """A password that was never changed counts from the user's creation."""
-    never = profile.password_changed == NO_DATE
-    return _hit(
-        password_older_than(profile, calendar, MAX_PASSWORD_AGE_DAYS),
+def _old_password(facts: Facts, calendar: Calendar) -> Iterator[Finding]:
+    rank, column = password_changed(facts)
+    return finding(
+        password_older_than(facts, calendar, MAX_PASSWORD_AGE_DAYS),
         Rule.OLD_PASSWORD,
         ("password_enabled", "password_last_changed"),
         "The console password was set {age} full days ago; "
         f"more than {MAX_PASSWORD_AGE_DAYS} days is too old.",
         "Have the user change it, or move the person to IAM Identity Center and remove it: "
-        "`aws iam delete-login-profile {user}`.",
+        f"{_REMOVE_PASSWORD}.",
         credential="password",
-        dated=("user_creation_time" if never else "password_last_changed",),
-        rank=profile.password_change,
+        dated=(column,),
+        tier=calendar.tier(rank),
     )
 
 
-# The root user and the account
+@lru_cache(maxsize=16)
+def user_option(user: str) -> str:
+    """Return the option that names a user in a command of the AWS CLI, safe in a shell.
 
+    With `=`, because a user name may begin with `-`.
 
-def judge_root(keys: tuple[Key, Key], last_used: str, mfa: int) -> list[Hit]:
-    """Return what the root rules find in the root user's row.
-
-    The password is never a pass: IAM publishes no date on which it was changed. `last_used` is
-    the cell, which says at least whether anybody uses it.
+    >>> user_option("-ci+eu@example.com")
+    '--user-name=-ci+eu@example.com'
     """
-    found = [_root_key(key) for key in keys]
-    return [*(hit for hit in found if hit), root_password(last_used, mfa)]
+    return f"--user-name={shlex.quote(user)}"
 
 
-def _root_key(key: Key) -> Hit | None:
-    """CIS 1.4, Security Hub IAM.4."""
-    dated = (f"{key.name}_last_rotated",) if key.rotated >= 0 else ()
-    since = " and {age} full days old" if dated else ""
-    hit = _hit(
-        key.active,
-        Rule.ROOT_ACCESS_KEY,
-        (f"{key.name}_active",),
-        f"Access key {key.slot} of the root user is active{since}; no policy limits it.",
-        "Move what uses it to a role; then sign in as the root user and delete the key under "
-        "Security credentials.",
-        credential=key.name,
-        dated=dated,
-        rank=key.rotated,
-    )
-    return hit._replace(next=_SEE_ROOT) if hit and hit.status is Status.UNKNOWN else hit
+def rotation_input(user: str) -> str:
+    """Return the input of a rotation as a shell's argument.
+
+    >>> rotation_input("ci")
+    '\\'{"userName": "ci"}\\''
+    """
+    return shlex.quote(json.dumps({"userName": user}))
 
 
-_SEE_ROOT = (
-    "Ask IAM: `aws iam get-account-summary` tells AccountAccessKeysPresent and AccountMFAEnabled."
-)
-
-
-def root_key_unknown(why: str) -> Hit:
-    """Return the finding that the root user's keys are not known."""
-    return Hit(
-        Rule.ROOT_ACCESS_KEY,
-        Status.UNKNOWN,
-        SEVERITIES[Rule.ROOT_ACCESS_KEY],
-        None,
-        (),
-        NO_DATE,
-        (),
-        f"Whether the root user has an access key is not known: {why}",
-        _SEE_ROOT,
-    )
-
-
-def root_password(last_used: str, mfa: int) -> Hit:
-    """Return the finding that the age of the root password is not known."""
-    says = {YES: "MFA is on", NO: "MFA is OFF"}.get(mfa, "whether MFA is on is not known")
-    exceptional = mfa == NO
-    return Hit(
-        Rule.ROOT_PASSWORD_ROTATION,
-        Status.UNKNOWN,
-        EXCEPTIONS[Rule.ROOT_PASSWORD_ROTATION][0]
-        if exceptional
-        else SEVERITIES[Rule.ROOT_PASSWORD_ROTATION],
-        "password",
-        (),
-        NO_DATE,
-        ("password_last_used", "mfa_active"),
-        "IAM publishes no date on which the root password was changed. "
-        f"Its last use: {last_used}; {says}.",
-        "Check by hand when it was last changed: your own records, or CloudTrail in us-east-1, "
-        "which has PasswordUpdated events of the last 90 days. Change it as the root user under "
-        "Security credentials. In an organisation, rather remove the root credentials of member "
-        "accounts (centralised root access).",
-    )
-
-
-def secrets_unknown(why: str) -> Hit:
-    """Return the finding that it is not known whose two keys a running rotation explains."""
-    return Hit(
-        Rule.TWO_ACTIVE_KEYS,
-        Status.UNKNOWN,
-        SEVERITIES[Rule.TWO_ACTIVE_KEYS],
-        None,
-        (),
-        NO_DATE,
-        (),
-        f"Rotations in flight are not told apart, managed users are not known: {why}",
-        "Audit the account itself, where its stack is, with secretsmanager:ListSecrets allowed.",
-    )
-
-
-def judge_policy(policy: PasswordPolicy | Unavailable | None) -> Hit | None:
-    """CIS 1.8 and 1.9 (v3) and the maximum age; a missing policy is a finding."""
-    if isinstance(policy, Unavailable):
-        return _policy_hit(
-            Status.UNKNOWN,
-            f"The password policy could not be read: {policy.why}",
-            "Allow iam:GetAccountPasswordPolicy, or ask: `aws iam get-account-password-policy`.",
-        )
-    if policy is None:
-        return _policy_hit(
-            Status.FINDING, "The account has no password policy of its own.", _SET_POLICY
-        )
-    wrong = []
-    # IAM API reference, PasswordPolicy: passwords expire only where MaxPasswordAge is over 0.
-    if not policy.max_age_days or policy.max_age_days > MAX_PASSWORD_AGE_DAYS:
-        says = f"after {policy.max_age_days} days" if policy.max_age_days else "never"
-        wrong.append(f"passwords expire {says} (at most {MAX_PASSWORD_AGE_DAYS} days)")
-    if policy.minimum_length is None or policy.minimum_length < MIN_PASSWORD_LENGTH:
-        says = "not set" if policy.minimum_length is None else str(policy.minimum_length)
-        wrong.append(f"the minimum length is {says} (at least {MIN_PASSWORD_LENGTH})")
-    if not policy.reuse_prevention:
-        wrong.append("earlier passwords may be used again")
-    if not wrong:
-        return None
-    return _policy_hit(Status.FINDING, f"The password policy: {'; '.join(wrong)}.", _SET_POLICY)
-
-
-_SET_POLICY = (
-    "`aws iam update-account-password-policy --minimum-password-length 14 --max-password-age 90 "
-    "--password-reuse-prevention 24`; this command replaces the whole policy, so add the options "
-    "for the kinds of characters that you ask for."
-)
-
-
-def _policy_hit(status: Status, detail: str, then: str) -> Hit:
-    return Hit(
-        Rule.PASSWORD_POLICY,
-        status,
-        SEVERITIES[Rule.PASSWORD_POLICY],
-        None,
-        (),
-        NO_DATE,
-        (),
-        detail,
-        then,
-    )
+def _blame(row: Row, columns: Iterable[str], calendar: Calendar) -> str:
+    """Return which cells do not tell, and in which line."""
+    wrong, without = [], []
+    for name in columns:
+        cell = getattr(row, name)
+        if name.endswith(("_active", "_enabled")):
+            if cell.lower() not in ("true", "false"):
+                wrong.append(f"{name} is {shown(cell)}, neither true nor false")
+        elif calendar.rank(cell) == BROKEN:
+            later = "later than the report" if parsed(cell) else "not a date"
+            wrong.append(f"{name} is {shown(cell)}, {later}")
+        elif name.endswith("_last_rotated") and cell in NO_DATES:
+            without.append(f"{name} is {shown(cell)} although there is a key")
+    return f"Line {row.line}: {'; '.join(wrong or without)}."

@@ -1,6 +1,6 @@
 """What the audit takes and what it gives: thresholds, sources, findings, keys and counts.
 
-Rules and their sources are in `keyturn.audit.rules`. Ages are elapsed time at the moment of the
+Ages are elapsed time at the moment of the
 report ("now" of every rule); days are 86,400 seconds.
 """
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+from keyturn.model.passwords import PasswordPolicy
 
 
 class Rule(StrEnum):
@@ -78,15 +80,6 @@ class SecretFacts:
 
 
 @dataclass(frozen=True)
-class PasswordPolicy:
-    """The account's password policy; None where IAM has no such setting."""
-
-    max_age_days: int | None
-    minimum_length: int | None
-    reuse_prevention: int | None
-
-
-@dataclass(frozen=True)
 class Unavailable:
     """A source that could not be read, and why, in words: its rules are UNKNOWN."""
 
@@ -116,46 +109,54 @@ class AccountSource:
 
 
 class Finding(NamedTuple):
-    """One finding. `user` is None for findings of the account."""
+    """One finding. What users with the same facts have in common comes first."""
 
-    rule: Rule
-    status: Status
     severity: Severity
-    account_id: str
-    user: str | None
-    managed: bool | None
-    """None when the secrets could not be read."""
+    status: Status
+    rule: Rule
     credential: str | None
     """`password`, `access_key_1`, `access_key_2`, or None when it is about the user or account."""
-    age_days: int | None
     tier: str | None
-    dates: tuple[tuple[str, str], ...]
-    """The columns that it was decided on, and their values."""
     compliance: tuple[str, ...]
     """Such as `CIS AWS Foundations v3.0 1.14`, `Security Hub IAM.3`."""
+    account_id: str
+    user: str | None
+    """None for findings of the account."""
+    managed: bool | None
+    """None when the secrets could not be read."""
+    age_days: int | None
+    """Full days since the latest date in the columns `dated`."""
+    dates: tuple[tuple[str, str], ...]
+    """The columns that it was decided on, and their values."""
     detail: str
     """What is the case, in words."""
     next: str
     """What to do: words or a CLI command."""
+    dated: tuple[str, ...] = ()
 
 
 class KeyRecord(NamedTuple):
-    """One access key of a user, active or not."""
+    """One access key of a user. What users with the same facts have in common comes first."""
 
-    account_id: str
-    user: str
-    user_arn: str
-    user_created: str
-    """As in the report (ISO 8601)."""
     slot: int
     active: bool
-    created: str | None
-    last_used: str | None
-    last_used_service: str | None
-    last_used_region: str | None
-    age_days: int | None
     tier: str | None
     managed: bool | None
     console_password: bool
     need: Need
     advice: str
+    account_id: str = ""
+    user: str = ""
+    user_arn: str = ""
+    user_created: str = ""
+    """As in the report (ISO 8601)."""
+    created: str | None = None
+    last_used: str | None = None
+    last_used_service: str | None = None
+    last_used_region: str | None = None
+    age_days: int | None = None
+
+
+COMMON_TO_FINDINGS = Finding._fields.index("account_id")
+COMMON_TO_KEYS = KeyRecord._fields.index("account_id")
+"""How many fields users with the same facts have in common."""

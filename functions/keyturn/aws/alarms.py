@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keyturn.aws import calls
+from keyturn.model.signals import ALARM, Signal, SignalState
+
+_STATES = {"OK": SignalState.OK, "ALARM": SignalState.BAD}
 
 
-def states(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the names in ALARM, and the names whose state is neither OK nor ALARM.
+def ask(names: Sequence[str]) -> list[Signal]:
+    """Return the alarms of these names, in their order.
 
-    An alarm that does not exist is of the second kind: unknown never counts as safe.
+    INSUFFICIENT_DATA is UNCLEAR, and so is an alarm that does not exist.
     """
     found = _found(names)
-    alarming = [name for name in names if found.get(name) == "ALARM"]
-    unclear = [name for name in names if found.get(name) not in ("OK", "ALARM")]
-    return alarming, unclear
-
-
-def missing(names: Sequence[str]) -> list[str]:
-    """Return the names of which no alarm exists."""
-    found = _found(names)
-    return [name for name in names if name not in found]
+    return [
+        Signal(
+            kind=ALARM,
+            name=name,
+            state=_STATES.get(found.get(name, ""), SignalState.UNCLEAR),
+            words=f"in {found[name]}" if name in found else "it does not exist",
+            exists=name in found,
+        )
+        for name in names
+    ]
 
 
 def _found(names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    if not names:
+    if not names:  # without names, DescribeAlarms answers with every alarm of the account
         return found
     with calls.translated("cloudwatch:DescribeAlarms"):
         pages = (

@@ -13,18 +13,7 @@ from pydantic import SecretStr
 from keyturn.aws import calls, fence
 from keyturn.model.errors import AnswerLost, RequestRejected
 from keyturn.model.identifiers import masked
-from keyturn.model.world import Key, LastUse
-
-
-@dataclass(frozen=True)
-class User:
-    """An IAM user: its name, ARN, path, tags, and when it was created."""
-
-    name: str
-    arn: str
-    path: str
-    tags: Mapping[str, str]
-    created_at: datetime
+from keyturn.model.world import Key, LastUse, User
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Measure(StrEnum):
     """Executions that have ended; with the dimension Outcome as well."""
     BACK_OUTS = "BackOuts"
     """Executions that backed a rotation out, or could not finish doing so."""
-    BACK_OUTS_INCOMPLETE = "BackoutsIncomplete"
+    BACK_OUTS_INCOMPLETE = "BackOutsIncomplete"
     TIME_TO_PICKUP = "TimeToPickupSeconds"
     """From the publishing of a new key to the deactivation of the old one."""
     ROTATIONS_IN_FLIGHT = "RotationsInFlight"

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
-from keyturn.audit.model import PasswordPolicy
 from keyturn.aws import calls
 from keyturn.model.errors import AuditFailed
+from keyturn.model.passwords import PasswordPolicy
 
 # A report of 50 rows took IAM about 2 seconds.
 _FIRST_WAIT_SECONDS = 2.0

@@ -8,31 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keyturn.audit.counts import AccountCounts
 from keyturn.audit.errors import ReportError
-from keyturn.audit.model import (
-    AccountSource,
-    PasswordPolicy,
-    SecretFacts,
-    Status,
-    Unavailable,
-)
+from keyturn.audit.model import AccountSource, SecretFacts, Status, Unavailable
 from keyturn.audit.outputs import Files
-from keyturn.audit.report import AccountCounts
 from keyturn.audit.run import audit as judge
 from keyturn.aws import metrics as measures
 from keyturn.aws import reports, s3, secrets
+from keyturn.aws.log import logger
 from keyturn.aws.metrics import Measure
 from keyturn.fleet import central, facts
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
-from keyturn.handlers.frame import logger
 from keyturn.model.errors import AuditFailed, AwsRefused
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
+from keyturn.model.passwords import PasswordPolicy
 
 _REPORT_NAME = "credential-report.csv"
 
 
-def audit(run: Run, settings: FleetSettings, *, asked_for: Sequence[str]) -> dict[str, Any]:
+def audit(run: FleetRun, settings: FleetSettings, *, asked_for: Sequence[str]) -> dict[str, Any]:
     """Audit the account and return a small summary for the state machine.
 
     IAM calls: three, however many users there are; and one ListSecrets for each 100 secrets.

@@ -12,10 +12,10 @@ from pathlib import Path
 from keyturn.audit.context import dump_context
 from keyturn.audit.model import AccountSource
 from keyturn.aws import s3
+from keyturn.aws.log import logger
 from keyturn.aws.metrics import Measure, write
-from keyturn.handlers.frame import logger
 from keyturn.model.errors import AwsRefused, AwsThrottled
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 
 PREFIX = "accounts/"
 REPORT = "credential-report.csv"

@@ -73,7 +73,7 @@ class Left:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Selection:
     """The outcome of choosing: nobody is missing, nobody is there twice."""
 
     chosen: tuple[Chosen, ...]
@@ -103,7 +103,7 @@ def choose(
     attempts: Mapping[str, datetime],
     limit: int,
     asked_for: Sequence[str] = (),
-) -> Plan:
+) -> Selection:
     """Choose whom to rotate.
 
     Args:
@@ -138,7 +138,7 @@ def choose(
     ]
     day = clock.now.astimezone(UTC).date()
     chosen = tuple(_chosen(user, clock.now, day, asked=bool(asked_for)) for user in able[:limit])
-    return Plan(chosen, tuple(left))
+    return Selection(chosen, tuple(left))
 
 
 def batches(chosen: Sequence[_T]) -> list[tuple[_T, ...]]:

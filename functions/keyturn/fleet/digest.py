@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.fleet.choosing import SUCCESSFUL, Why
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.watching import Batch, Stand
 from keyturn.model.identifiers import masked_in
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso
 from keyturn.rotate.announce import Announcement
 
-DETAIL_TYPE = "Fleet Run Ended"
+DETAIL_TYPE = "Fleet FleetRun Ended"
 STILL_RUNNING = "STILL_RUNNING"
 NOT_STARTED = "NOT_STARTED"
 NOT_KNOWN = "NOT_KNOWN"
@@ -71,7 +71,7 @@ class Ended:
 class Told:
     """What the run is about: the plan, how the rotations ended, and the audit's summary."""
 
-    run: Run
+    run: FleetRun
     plan: Mapping[str, Any]
     ended: Sequence[Ended]
     audit: Mapping[str, Any]
@@ -177,6 +177,52 @@ def digest(told: Told) -> Announcement:
     subject = f"{DETAIL_TYPE}: {_headline(told)}"
     return Announcement(
         detailType=DETAIL_TYPE, subject=subject[:100], message=masked_in("\n".join(lines))
+    )
+
+
+def going_on(following: str) -> dict[str, Any]:
+    """Return what a function answers of a run that has not ended."""
+    return {"next": following, "ending": None, "result": None, "announcement": None}
+
+
+def rejected(run: FleetRun, error: Exception, now: datetime) -> dict[str, Any]:
+    """Return the answer of a run whose request is wrong: nothing was looked at."""
+    told = f"The fleet run was rejected, nothing was started: {type(error).__name__}: {error}"
+    return {
+        "next": "END",
+        "ending": "FleetRequestRejected",
+        "result": _nothing_started(run, "REJECTED", str(error), now),
+        "announcement": _announcement(run, "the request was rejected", told),
+    }
+
+
+def failed(run: FleetRun, what: str, error: Exception, now: datetime) -> dict[str, Any]:
+    """Return the answer of a run that knows too little of the account to start anything in it."""
+    reason = f"{what}, nothing was started: {type(error).__name__}: {error}"
+    return {
+        "next": "END",
+        "ending": "FleetRunFailed",
+        "result": _nothing_started(run, "FAILED", reason, now),
+        "announcement": _announcement(
+            run, "it failed, nothing was started", f"The fleet run {reason}"
+        ),
+    }
+
+
+def _nothing_started(run: FleetRun, outcome: str, reason: str, now: datetime) -> dict[str, Any]:
+    return {
+        "outcome": outcome,
+        "reason": reason,
+        "startedAt": iso(run.started_at),
+        "endedAt": iso(now),
+    }
+
+
+def _announcement(run: FleetRun, about: str, told: str) -> Announcement:
+    return Announcement(
+        detailType=DETAIL_TYPE,
+        subject=f"{DETAIL_TYPE}: {about}",
+        message=masked_in(f"{told}. Execution: {run.arn}"),
     )
 
 

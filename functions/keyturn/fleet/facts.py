@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from keyturn.audit.columns import mended
 from keyturn.audit.model import SecretFacts
+from keyturn.audit.rows import mended
+from keyturn.model.moments import iso, moment
 from keyturn.model.request import is_user_name
-from keyturn.model.rotation import iso
-from keyturn.model.world import Label, SecretState, moment
+from keyturn.model.world import Label, SecretState
 
 
 @dataclass(frozen=True)

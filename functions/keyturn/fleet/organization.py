@@ -6,7 +6,6 @@ never counts as an account without findings, and stops no other.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,10 +20,11 @@ from keyturn.audit.model import AccountSource, Thresholds
 from keyturn.audit.outputs import Files
 from keyturn.audit.run import audit
 from keyturn.aws import organizations, s3
+from keyturn.aws.log import logger
 from keyturn.fleet import central
-from keyturn.handlers.frame import logger
-from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError, SettingMissing
-from keyturn.model.rotation import iso
+from keyturn.model.environment import Environment
+from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
+from keyturn.model.moments import iso
 
 PREFIX = "organization/"
 NOT_JUDGED = "not-judged.json"
@@ -38,7 +38,7 @@ ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CentralSettings:
     """The settings of the collecting account's function."""
 
     bucket: str
@@ -46,28 +46,17 @@ class Settings:
     thresholds: Thresholds
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+    def from_env(cls, variables: Mapping[str, str] | None = None) -> CentralSettings:
         """Read the settings.
 
         Raises:
             SettingMissing: a variable is absent or not a whole number.
         """
-        source = os.environ if env is None else env
-
-        def text(name: str) -> str:
-            if not source.get(name):
-                raise SettingMissing(f"the environment variable {name} is not set")
-            return source[name]
-
-        def days(name: str) -> int:
-            if not text(name).isdecimal():
-                raise SettingMissing(f"the environment variable {name} must be a whole number")
-            return int(text(name))
-
+        env = Environment(variables)
         return cls(
-            bucket=text("REPORT_BUCKET_NAME"),
-            list_accounts=text("LIST_ORGANIZATION_ACCOUNTS") == "true",
-            thresholds=Thresholds(days("MAX_KEY_AGE_DAYS"), days("UNUSED_AFTER_DAYS")),
+            bucket=env.text("REPORT_BUCKET_NAME"),
+            list_accounts=env.text("LIST_ORGANIZATION_ACCOUNTS") == "true",
+            thresholds=Thresholds(env.number("MAX_KEY_AGE_DAYS"), env.number("UNUSED_AFTER_DAYS")),
         )
 
 
@@ -137,7 +126,10 @@ def assert_recent(at: datetime, now: datetime) -> None:
 
 
 def judgeable(
-    account_ids: Iterable[str], settings: Settings, now: datetime, not_judged: list[NotJudged]
+    account_ids: Iterable[str],
+    settings: CentralSettings,
+    now: datetime,
+    not_judged: list[NotJudged],
 ) -> Iterator[AccountSource]:
     """Yield the accounts that can be judged; append the others to `not_judged`.
 
@@ -168,7 +160,7 @@ def accounts(reporting: Iterable[str], listed: Iterable[str]) -> list[str]:
     return sorted({name for name in reporting if ACCOUNT_ID.fullmatch(name)} | set(listed))
 
 
-def make_report(settings: Settings, now: datetime) -> dict[str, Any]:
+def make_report(settings: CentralSettings, now: datetime) -> dict[str, Any]:
     """Judge all accounts, write the report, and return how many accounts are in it.
 
     Raises:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from keyturn.model.identifiers import execution_mark
-from keyturn.model.rotation import iso
+from keyturn.model.moments import iso, parsed
 
 # Who was tried when, over all runs, and in which batch: a rotation that is rejected leaves no
 # trace on the secret.
@@ -20,7 +20,7 @@ ATTEMPTS_KEY = "fleet/attempts.json"
 
 
 @dataclass(frozen=True)
-class Run:
+class FleetRun:
     """An execution of RotateFleet."""
 
     id: str
@@ -28,17 +28,17 @@ class Run:
     started_at: datetime
 
     @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Run:
+    def of(cls, context: Mapping[str, Any]) -> FleetRun:
         """Name the run of a context object (`$states.context`); a redrive keeps the name."""
         execution = context["Execution"]
-        started_at = _moment(execution["StartTime"])
+        started_at = parsed(execution["StartTime"])
         mark = execution_mark(execution["Id"], started_at)[:8]
         return cls(f"{started_at:%Y%m%dT%H%M%SZ}-{mark}", execution["Id"], started_at)
 
     @classmethod
-    def load(cls, data: Mapping[str, Any]) -> Run:
+    def load(cls, data: Mapping[str, Any]) -> FleetRun:
         """Read what `dump` wrote."""
-        return cls(data["id"], data["arn"], _moment(data["startedAt"]))
+        return cls(data["id"], data["arn"], parsed(data["startedAt"]))
 
     def dump(self) -> dict[str, str]:
         """Return the JSON form, which the states hand on."""
@@ -77,7 +77,3 @@ class Run:
     def outcomes_key(self, number: int) -> str:
         """What is known of a batch's rotations."""
         return f"fleet/{self.id}/outcomes/{number}.json"
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

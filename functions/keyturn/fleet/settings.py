@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyturn.audit.model import Thresholds
-from keyturn.model.errors import SettingMissing
+from keyturn.model.environment import Environment
 from keyturn.model.settings import Settings
 
 DAY_SECONDS = 86_400
@@ -29,24 +28,19 @@ class FleetSettings:
     """The bucket of the account that collects the reports of all accounts; empty: none."""
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> FleetSettings:
+    def from_env(cls, variables: Mapping[str, str] | None = None) -> FleetSettings:
         """Read the settings.
 
         Raises:
             SettingMissing: a variable is absent or not a whole number.
         """
-        source = os.environ if env is None else env
-        bucket = source.get("REPORT_BUCKET")
-        if not bucket:
-            raise SettingMissing(
-                "the environment variable REPORT_BUCKET is not set; deploy the stack again"
-            )
+        env = Environment(variables)
         return cls(
-            report_bucket=bucket,
-            max_key_age_days=_number(source, "MAX_KEY_AGE_DAYS"),
-            max_rotations_per_run=_number(source, "MAX_ROTATIONS_PER_RUN"),
-            rotations=Settings.from_env(source),
-            central_bucket=source.get("CENTRAL_REPORT_BUCKET", ""),
+            report_bucket=env.text("REPORT_BUCKET"),
+            max_key_age_days=env.number("MAX_KEY_AGE_DAYS"),
+            max_rotations_per_run=env.number("MAX_ROTATIONS_PER_RUN"),
+            rotations=Settings.from_env(variables),
+            central_bucket=env.optional("CENTRAL_REPORT_BUCKET"),
         )
 
     @property
@@ -89,10 +83,3 @@ class FleetSettings:
             + 3 * self.rotations.fence_seconds
             + 60
         )
-
-
-def _number(source: Mapping[str, str], name: str) -> int:
-    value = source.get(name, "")
-    if not value.isdecimal():
-        raise SettingMissing(f"the environment variable {name} must be a whole number")
-    return int(value)

@@ -9,7 +9,7 @@ from typing import Any
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch
 from keyturn.model.settings import MAX_POLLS
-from keyturn.rotate.polling import next_wait
+from keyturn.rotate.waiting import next_wait
 
 
 def answer(batch: Batch, settings: FleetSettings, *, now: datetime) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def answer(batch: Batch, settings: FleetSettings, *, now: datetime) -> dict[str,
     roll = random.random()  # noqa: S311
     wait = next_wait(batch, settings.rotations.durations, now=now, until=batch.until, roll=roll)
     return {
-        "verdict": "DONE" if batch.done else "WAIT",
+        "next": "DONE" if batch.done else "WAIT",
         "waitSeconds": wait,
         "polls": batch.polls,
         "running": batch.running,

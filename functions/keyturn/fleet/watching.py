@@ -10,8 +10,7 @@ from typing import Any
 
 from keyturn.fleet.choosing import Chosen
 from keyturn.model.identifiers import masked_in
-from keyturn.model.rotation import iso
-from keyturn.model.world import moment
+from keyturn.model.moments import iso, moment
 
 _LONGEST_REASON = 300
 

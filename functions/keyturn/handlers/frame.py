@@ -9,35 +9,45 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from keyturn.aws import fence
-from keyturn.model.errors import KeyturnError, RequestRejected, UnexpectedFailure
-from keyturn.model.identifiers import execution_mark, masked_in
-from keyturn.model.rotation import Rotation
-from keyturn.model.settings import secret_name_prefix
+from keyturn.aws.log import logger
+from keyturn.model.environment import Environment
+from keyturn.model.errors import (
+    AwsRefused,
+    ClaimLost,
+    DeactivationPostponed,
+    ExecutionRedriven,
+    KeyNotProven,
+    KeyturnError,
+    RequestRejected,
+    UnexpectedFailure,
+    WorldContradictory,
+)
+from keyturn.model.execution import Execution
+from keyturn.model.identifiers import masked_in
+from keyturn.model.moments import parsed
+from keyturn.model.rotation import Phase, Rotation
+from keyturn.rotate import refusal
 from keyturn.rotate.announce import Announcement
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
-
-logger = Logger()
 
 
 @dataclass(frozen=True)
 class Event:
     """What a state passes to its function.
 
-    `arn`, `started_at`, `mark` name the execution; `failure` is the error that led here
+    `failure` is the error that led here
     ({Error, Cause}) or None; `data` is the payload itself, for what only one state passes.
     """
 
-    arn: str
-    started_at: datetime
+    execution: Execution
     entered_at: datetime
     redrive_count: int
     execution_input: Any
@@ -50,24 +60,13 @@ class Event:
         context = data["context"]
         execution = context["Execution"]
         return cls(
-            arn=execution["Id"],
-            started_at=_moment(execution["StartTime"]),
-            entered_at=_moment(context["State"]["EnteredTime"]),
+            execution=Execution(execution["Id"], parsed(execution["StartTime"])),
+            entered_at=parsed(context["State"]["EnteredTime"]),
             redrive_count=int(execution.get("RedriveCount") or 0),
             execution_input=execution.get("Input"),
             failure=data.get("failure"),
             data=data,
         )
-
-    @property
-    def mark(self) -> str:
-        """The execution's mark, as it is in the version ids that it makes."""
-        return execution_mark(self.arn, self.started_at)
-
-    @property
-    def account_id(self) -> str:
-        """The account that the execution runs in."""
-        return self.arn.split(":")[4]
 
     @property
     def rotation(self) -> Rotation:
@@ -78,71 +77,124 @@ class Event:
                 who may invoke a function could, and would so reach a secret that is not managed.
         """
         rotation = Rotation.model_validate(self.data["rotation"])
-        if rotation.secret_name != secret_name_prefix() + rotation.user_name:
+        prefix = Environment().optional("SECRET_NAME_PREFIX")
+        if rotation.secret_name != prefix + rotation.user_name:
             raise RequestRejected("the secret is not the one of the user; nothing is changed")
         return rotation
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function answers: the rotation carried on, and a verdict for the next Choice."""
+    """What a function answers.
 
-    verdict: str
+    `next` is what the next Choice matches on. `ending` is what How Did It End? matches on: an
+    outcome, or the name of a Fail state's error; by default what the rotation ended with, if it
+    did. The rotation is carried on.
+    """
+
+    next: str
     rotation: Rotation | None = None
     wait_seconds: int = 0
+    ending: str | None = None
     result: dict[str, Any] | None = None
     announcement: Announcement | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
         """Return the JSON form."""
-        result = self.result
-        if result is None and self.rotation is not None:
-            result = self.rotation.result()
+        ending, result, rotation = self.ending, self.result, self.rotation
+        if rotation is not None:
+            ending = ending or rotation.ending
+            ended_at = datetime.now(UTC) if ending else None
+            result = rotation.result(ended_at) if result is None else result
         return {
-            "verdict": self.verdict,
-            "rotation": self.rotation.dump() if self.rotation else None,
+            "next": self.next,
+            "ending": ending,
+            "rotation": rotation.dump() if rotation else None,
             "waitSeconds": self.wait_seconds,
             "result": result,
             "announcement": self.announcement,
-            **self.extra,
         }
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
-
-
 def state_function(
-    step: Callable[[Event], Answer], *, answers_redriven: bool = False
+    step: Callable[[Event], Answer],
+    *,
+    answers_redriven: bool = False,
+    answers_blocked: bool = False,
 ) -> Callable[[dict[str, Any], Any], Any]:
     """Make a handler out of a step.
+
+    An outcome of the domain that a step raises becomes an answer, if there is a rotation:
+    LOOK_AGAIN or REJECTED, CLAIM_LOST, POSTPONED, BLOCKED. What still leaves as an error is worth
+    another try, or a defect.
 
     Args:
         step: what the state does.
         answers_redriven: whether the step itself answers a redriven execution; for all others
-            that is an error, before they look at anything.
+            that is CLAIM_LOST, before they look at anything.
+        answers_blocked: whether an error that trying again cannot help is the answer BLOCKED, with
+            the error in `rotation.why`. Else it leaves as one, for states that try again anyway.
 
     Raises (from the handler): errors of `keyturn.model.errors` only, so that no message can quote a
     value that nobody looked at.
     """
+    answered = REFUSED + (BLOCKED if answers_blocked else ())
 
     def run(data: dict[str, Any]) -> dict[str, Any]:
         event = Event.parse(data)
-        logger.append_keys(execution=event.arn)
+        logger.append_keys(execution=event.execution.arn)
         with fence.opened(fence.Fence(event.entered_at, event.redrive_count)):
-            if not answers_redriven:
-                fence.assert_not_redriven()
-            answer = step(event)
+            try:
+                if not answers_redriven:
+                    fence.assert_not_redriven()
+                answer = step(event)
+            except answered as error:
+                if data.get("rotation") is None:
+                    raise
+                answer = _refusal(event, error)
         logger.info(
             "done",
-            verdict=answer.verdict,
+            next=answer.next,
             user_name=answer.rotation.user_name if answer.rotation else None,
             reason=masked_in(answer.rotation.why) if answer.rotation else None,
         )
         return answer.dump()
 
     return framed(step.__module__, run)
+
+
+REFUSED: tuple[type[KeyturnError], ...] = (
+    RequestRejected,
+    ClaimLost,
+    ExecutionRedriven,
+    DeactivationPostponed,
+)
+BLOCKED: tuple[type[KeyturnError], ...] = (KeyNotProven, WorldContradictory, AwsRefused)
+
+
+def _refusal(event: Event, error: KeyturnError) -> Answer:
+    """Return the answer of a step that an outcome of the domain has ended."""
+    rotation, reason = event.rotation, str(error)  # as it was before the step
+    logger.warning(masked_in(reason), error=type(error).__name__)
+    if isinstance(error, RequestRejected):
+        waited = (event.entered_at - event.execution.started_at).total_seconds()
+        if refusal.looks_again(rotation, waited):
+            rotation.why = reason
+            return Answer("LOOK_AGAIN", rotation, refusal.LOOKS_AGAIN_AFTER_SECONDS)
+        told = refusal.rejected(rotation, reason, event.execution.arn)
+        return Answer("REJECTED", rotation, announcement=told)
+    if isinstance(error, (ClaimLost, ExecutionRedriven)):
+        redriven = isinstance(error, ExecutionRedriven)
+        told = refusal.claim_lost(rotation, reason, event.execution.arn, redriven=redriven)
+        return Answer("CLAIM_LOST", rotation, announcement=told)
+    if isinstance(error, DeactivationPostponed):
+        # Not an error: the evidence changed, so the wait that was due anyway goes on.
+        rotation.why = reason
+        pickup = rotation.loops.get(Phase.PICKUP)
+        seconds = pickup.wait_seconds if pickup else rotation.policy.poll_min_seconds
+        return Answer("POSTPONED", rotation, seconds)
+    rotation.why = f"{type(error).__name__}: {reason}"[:1000]
+    return Answer("BLOCKED", rotation)
 
 
 def framed(

@@ -7,6 +7,9 @@ executions that are already running.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 
 class KeyturnError(Exception):
     """Base of all errors raised on purpose. Messages never hold secret material."""
@@ -36,7 +39,7 @@ class KeyNotProven(KeyturnError):
     """A stored key does not authenticate as the user it belongs to, and waiting will not help."""
 
 
-class CutoverPostponed(KeyturnError):
+class DeactivationPostponed(KeyturnError):
     """The last look before the deactivation found a reason to go on waiting for the consumers."""
 
 
@@ -66,3 +69,16 @@ class HandoverMissing(KeyturnError):
 
 class UnexpectedFailure(KeyturnError):
     """A defect. Only the type and place are reported, because the message could quote a value."""
+
+
+def failure_in_words(failure: dict[str, Any] | None) -> str:
+    """Return a caught error as its name and message; a Lambda's Cause is a JSON object."""
+    if not failure:
+        return ""
+    cause = failure.get("Cause") or ""
+    try:
+        parsed = json.loads(cause)
+    except ValueError:
+        parsed = None
+    message = parsed.get("errorMessage", "") if isinstance(parsed, dict) else cause
+    return f"{failure.get('Error', 'unknown error')}: {message}"[:1000]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from keyturn.model.moments import moment
 from keyturn.model.request import LONGEST_ARN
 from keyturn.model.rotation import Outcome
 
@@ -111,8 +111,8 @@ def _pickup_seconds(detail: Mapping[str, Any], result: Mapping[str, Any]) -> flo
         return None
     if given.get("mode", "STANDARD") != "STANDARD":
         return None
-    published = _moment(result.get("publishedAt"))
-    deactivated = _moment(result.get("deactivatedAt"))
+    published = moment(result.get("publishedAt"))
+    deactivated = moment(result.get("deactivatedAt"))
     if published is None or deactivated is None or deactivated < published:
         return None
     return (deactivated - published).total_seconds()
@@ -129,11 +129,3 @@ def _object(text: object) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None

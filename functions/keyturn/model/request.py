@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from keyturn.model.durations import LIMITS, LONGEST_SECONDS
 from keyturn.model.errors import RequestRejected
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -24,8 +33,8 @@ LONGEST_ARN = 2048
 ExecutionArn = Annotated[str, Field(min_length=1, max_length=LONGEST_ARN, strict=True)]
 # Longer or odder names of unknown fields are not quoted: somebody may have pasted a secret there.
 _QUOTABLE = re.compile(r"[A-Za-z0-9_.]{1,32}")
-Seconds = Annotated[int, Field(ge=0, le=31_536_000, strict=True)]
-PositiveSeconds = Annotated[int, Field(ge=1, le=31_536_000, strict=True)]
+Seconds = Annotated[int, Field(ge=0, le=LONGEST_SECONDS, strict=True)]
+PositiveSeconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS, strict=True)]
 
 
 class Strict(BaseModel):
@@ -39,17 +48,20 @@ class Strict(BaseModel):
     )
 
 
-class TimingRequest(Strict):
-    """Durations that the input may set for one execution, in seconds."""
+if TYPE_CHECKING:
 
-    pickup_timeout_seconds: PositiveSeconds | None = None
-    quiet_period_seconds: Seconds | None = None
-    watch_seconds: Seconds | None = None
-    backout_grace_seconds: Seconds | None = None
-    retention_seconds: Seconds | None = None
-    poll_min_seconds: PositiveSeconds | None = None
-    poll_max_seconds: PositiveSeconds | None = None
-    min_key_age_seconds: Seconds | None = None
+    class TimingRequest(Strict):
+        """Durations that the input may set for one execution, in seconds."""
+
+else:
+    TimingRequest = create_model(
+        "TimingRequest",
+        __base__=Strict,
+        **{
+            name: (PositiveSeconds | None if limits.least else Seconds | None, None)
+            for name, limits in LIMITS.items()
+        },
+    )
 
 
 class Recovery(Strict):
@@ -174,7 +186,8 @@ def _sentence(kind: str, location: tuple[Any, ...], message: str) -> str:
 
 def _expected(path: str) -> str:
     if path.endswith("Seconds"):
-        return "a whole number of seconds from 0 (or 1, where 0 makes no sense) to 31536000"
+        least = "0 (or 1, where 0 makes no sense)"
+        return f"a whole number of seconds from {least} to {LONGEST_SECONDS}"
     if path.startswith("userNames."):  # one of the list
         return _EXPECTATIONS["userName"]
     return _EXPECTATIONS.get(path.split(".", maxsplit=1)[0], "as the README says")

@@ -6,31 +6,20 @@ Nothing secret belongs here, because the state machine's history shows all of it
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import AwareDatetime, Field
 
+from keyturn.model.carried import Carried
+from keyturn.model.decision import Decision
+from keyturn.model.durations import Durations
 from keyturn.model.identifiers import masked
+from keyturn.model.moments import iso
 from keyturn.model.request import Action, Mode
+from keyturn.model.signals import ALARM, Signal
 from keyturn.model.world import LastUse
-
-
-class Carried(BaseModel):
-    """A part of the carried state; unknown fields of a newer deployment pass through."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        hide_input_in_errors=True,
-    )
-
-    def dump(self) -> dict[str, Any]:
-        """Return the JSON form, with camelCase names and ISO 8601 UTC times."""
-        return self.model_dump(mode="json", by_alias=True)
 
 
 class Outcome(StrEnum):
@@ -45,23 +34,16 @@ class Outcome(StrEnum):
     NEEDS_ATTENTION = "NEEDS_ATTENTION"
 
 
-class Policy(Carried):
+class Policy(Durations):
     """The settings of this execution, frozen at its start. All durations are in seconds."""
 
-    pickup_timeout_seconds: int
-    quiet_period_seconds: int
     coarseness_seconds: int
     lag_seconds: int
-    watch_seconds: int
-    backout_grace_seconds: int
-    retention_seconds: int
-    poll_min_seconds: int
-    poll_max_seconds: int
-    min_key_age_seconds: int
     unused_after_days: int
     fence_seconds: int
     health_url: str | None = None
-    alarms: list[str] = Field(default_factory=list)
+    signals: dict[str, list[str]] = Field(default_factory=dict)
+    """The names of the signals to look at, by kind."""
 
     @property
     def really_quiet_seconds(self) -> int:
@@ -74,19 +56,6 @@ class Policy(Carried):
         return self.coarseness_seconds + self.lag_seconds
 
 
-class Use(Carried):
-    """A last use as it was published."""
-
-    at: AwareDatetime
-    service: str
-    region: str
-
-    @classmethod
-    def of(cls, use: LastUse | None) -> Use | None:
-        """Convert a snapshot's last use."""
-        return None if use is None else cls(at=use.at, service=use.service, region=use.region)
-
-
 class Health(Carried):
     """One answer of the health URL: only the status is kept, or why there was none."""
 
@@ -96,8 +65,19 @@ class Health(Carried):
     checked_at: AwareDatetime | None = None
 
 
+class Phase(StrEnum):
+    """What a rotation waits for: the consumers' pickup, harm in the watch, or their return."""
+
+    PICKUP = "PICKUP"
+    WATCH = "WATCH"
+    RETURN = "RETURN"
+
+
 class Polling(Carried):
-    """A waiting loop: when it began, how often it looked, how long the next wait is (seconds)."""
+    """A waiting loop: when it began, how often it looked, how long the next wait is (seconds).
+
+    It begins with the publishing, the deactivation or the restoring.
+    """
 
     began_at: AwareDatetime
     polls: int = 0
@@ -107,10 +87,10 @@ class Polling(Carried):
 class Observations(Carried):
     """What the looks have seen so far; facts only accumulate."""
 
-    consumer_use: Use | None = None
+    consumer_use: LastUse | None = None
     """The latest use of the new key by somebody else than our own probe."""
-    old_use: Use | None = None
-    new_use: Use | None = None
+    old_use: LastUse | None = None
+    new_use: LastUse | None = None
     new_read_at: AwareDatetime | None = None
     """When the old key last read a secret while the new key was in it: somebody has the new key."""
     looked_at: AwareDatetime | None = None
@@ -118,7 +98,8 @@ class Observations(Carried):
     """The longest silence of either key, between two uses, that this rotation has seen."""
     health: Health | None = None
     bad_health_in_a_row: int = 0
-    alarms_not_ok: list[str] = Field(default_factory=list)
+    signals: list[Signal] = Field(default_factory=list)
+    """The latest answers, but for the health URL's."""
     notes: list[str] = Field(default_factory=list)
 
 
@@ -136,7 +117,7 @@ class Rotation(Carried):
     secret_arn: str | None = None
     old_access_key_id: str | None = None
     old_version_id: str | None = None
-    """The version that goes back in charge in a back-out; None when no version holds the key."""
+    """The version that a back-out restores; None when no version holds the key."""
     old_exposed: bool = False
     exposed_key_id: str | None = None
     new_access_key_id: str | None = None
@@ -146,18 +127,16 @@ class Rotation(Carried):
     published_at: AwareDatetime | None = None
     deactivated_at: AwareDatetime | None = None
     reactivated_at: AwareDatetime | None = None
-    restored_at: AwareDatetime | None = None
     probe_ended_at: AwareDatetime | None = None
     """When our own last use of the new key ended, or the latest moment at which it can have."""
     new_key_deactivated: bool = False
     rotate_after_restore: bool = False
     tidy_up: bool = False
     silent: bool = False
-    """The watch ended in silence: the old key is reactivated, the new one stays in charge."""
+    """The watch ended in silence: the old key is reactivated, the new one stays in AWSCURRENT."""
     seen: Observations = Field(default_factory=Observations)
-    pickup: Polling | None = None
-    watch: Polling | None = None
-    back: Polling | None = None
+    loops: dict[Phase, Polling] = Field(default_factory=dict)
+    """The waiting loops that have begun."""
     outcome: Outcome | None = None
     error: str | None = None
     """The name of the Fail state's error; None when the execution succeeds."""
@@ -169,9 +148,30 @@ class Rotation(Carried):
         return self.action == "BACK_OUT"
 
     @property
+    def restored_at(self) -> datetime | None:
+        """When AWSCURRENT was put back, in a back-out."""
+        loop = self.loops.get(Phase.RETURN)
+        return loop.began_at if loop else None
+
+    @property
     def exposed_is_active(self) -> bool:
         """Whether the exposed key was to be deactivated and has not been."""
         return self.old_exposed and self.deactivated_at is None
+
+    def follow(self, decision: Decision) -> None:
+        """Take over the keys and the reason of a decision."""
+        self.old_access_key_id = decision.old_key_id
+        self.old_version_id = decision.old_version_id
+        self.new_access_key_id = decision.new_key_id
+        self.new_version_id = decision.new_version_id
+        self.old_exposed = decision.old_exposed
+        self.rotate_after_restore = decision.rotate_after_restore
+        self.why = decision.reason
+
+    @property
+    def ending(self) -> str | None:
+        """How this rotation ended: the Fail error, else the outcome; None while it has not."""
+        return self.error or (self.outcome.value if self.outcome else None)
 
     def ends(self, outcome: Outcome, why: str, *, error: str | None = None) -> None:
         """Set how this rotation ends, the reason in words and the Fail error (None: green)."""
@@ -179,23 +179,17 @@ class Rotation(Carried):
 
     def result(self, ended_at: datetime | None = None) -> dict[str, Any]:
         """Return the execution result of the contract; `endedAt` only when given."""
-        seen = self.seen
+        seen, carried = self.seen, self.seen.dump()
         evidence: dict[str, Any] = {
-            "oldKeyLastUse": seen.old_use.dump() if seen.old_use else None,
-            "newKeyLastUse": seen.new_use.dump() if seen.new_use else None,
-            "newKeyConsumerUse": seen.consumer_use.dump() if seen.consumer_use else None,
+            "oldKeyLastUse": carried["oldUse"],
+            "newKeyLastUse": carried["newUse"],
+            "newKeyConsumerUse": carried["consumerUse"],
             "longestIntervalSeconds": seen.longest_interval_seconds,
-            "health": seen.health.dump() if seen.health else None,
-            "alarmsNotOk": list(seen.alarms_not_ok),
-            "polls": {
-                name: loop.polls
-                for name, loop in (
-                    ("pickup", self.pickup),
-                    ("watch", self.watch),
-                    ("return", self.back),
-                )
-                if loop is not None
-            },
+            "health": carried["health"],
+            "alarmsNotOk": sorted(
+                signal.name for signal in seen.signals if signal.kind == ALARM and not signal.ok
+            ),
+            "polls": {phase.lower(): loop.polls for phase, loop in self.loops.items()},
             "notes": list(seen.notes),
             "requestReason": self.request_reason,
         }
@@ -243,12 +237,3 @@ def make_result(
     }
     result.update({name: iso(at) for name, at in times.items() if at is not None})
     return result
-
-
-def iso(at: datetime) -> str:
-    """Return ISO 8601 UTC with milliseconds and a Z.
-
-    >>> iso(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-    '2026-01-02T03:04:05.000Z'
-    """
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

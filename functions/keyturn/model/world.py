@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from keyturn.model.identifiers import key_of_version
-from keyturn.model.settings import UNKNOWN_CLAIMANT_SECONDS
+from keyturn.model.moments import moment
+from keyturn.model.settings import UNKNOWN_CLAIMANT_SECONDS, Settings
 
 
 class Label(StrEnum):
@@ -52,21 +53,29 @@ def cools_down(ended_at: datetime, now: datetime) -> bool:
     return abs(now - ended_at) < COOL_DOWN
 
 
-def moment(text: str | None) -> datetime | None:
-    """Return an ISO 8601 time, or None for anything else (`N/A`, `no_information`)."""
-    try:
-        at = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # the latter: the year 1, east of Greenwich
-        return None
-
-
 @dataclass(frozen=True)
 class LastResult:
     """How the last execution that decided ended: Keyturn's record in the tag LAST_RESULT."""
 
     outcome: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class User:
+    """An IAM user: its name, ARN, path, tags, and when it was created."""
+
+    name: str
+    arn: str
+    path: str
+    tags: Mapping[str, str]
+    created_at: datetime
+
+
+def is_managed(user: User, settings: Settings) -> bool:
+    """Whether the stack may touch a user: by its tag and path, as the roles' policies say."""
+    tag = user.tags.get(settings.managed_tag_key)
+    return tag == settings.managed_tag_value and user.path.startswith(settings.managed_user_path)
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,28 @@ which Secrets Manager refuses while another version has it. Removing the label i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
 from keyturn.aws import iam, secrets
 from keyturn.model.errors import ClaimLost, RequestRejected
+from keyturn.model.execution import Execution
 from keyturn.model.identifiers import intent_version_id, is_intent_of
+from keyturn.model.settings import Settings
 from keyturn.model.world import ClaimantState, Label, SecretState, Tag, World
+from keyturn.rotate import snapshot
 from keyturn.rotate.decision import Ask, Decision, Step, orphans
 from keyturn.rotate.snapshot import IntentRecord
+
+T = TypeVar("T")
 
 _CONTINUES = frozenset(
     {
         Step.RESUME_PROVE,
         Step.RESUME_PICKUP,
         Step.RESUME_WATCH,
-        Step.CUT_OVER,
+        Step.DEACTIVATE,
         Step.BACK_OUT,
         Step.FINISH_BACK_OUT,
         Step.DISCARD,
@@ -26,32 +35,75 @@ _CONTINUES = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Entered(Generic[T]):
+    """How an execution stands after `enter`: the world, what it chose in it, and whether it holds
+    the claim."""
+
+    world: World
+    chosen: T
+    holding: bool
+
+
+def enter(
+    execution: Execution,
+    world: World,
+    ask: Ask,
+    *,
+    settings: Settings,
+    choose: Callable[[World], T],
+    claims: Callable[[T], Decision | None],
+    action: str | None = None,
+) -> Entered[T]:
+    """Choose, claim, look again, and choose again: only the second choice is binding.
+
+    Args:
+        execution: the claimant.
+        world: what it has just looked at.
+        ask: what is asked for.
+        settings: the stack's settings.
+        choose: what to do in a world.
+        claims: the decision to write down before the claim, or None where nothing is claimed.
+        action: what the intent says is done, when it is not `ask.action` (RetireKey).
+
+    Raises:
+        RequestRejected: somebody else has the claim, or took it first.
+    """
+    chosen = choose(world)
+    decision = None if world.holding else claims(chosen)
+    if decision is None:
+        return Entered(world, chosen, world.holding)
+    name = settings.secret_name(world.user_name)
+    take(execution, world, ask, decision, name=name, action=action)
+    world = snapshot.look(world.user_name, settings, mark=execution.mark)
+    return Entered(world, choose(world), holding=True)
+
+
 def take(
+    execution: Execution,
     world: World,
     ask: Ask,
     decision: Decision,
     *,
     name: str,
-    execution_arn: str,
-    mark: str,
     action: str | None = None,
 ) -> None:
     """Take the claim for an execution; having it already is success.
 
     Args:
+        execution: the claimant.
         world: the snapshot on which `decision` was made.
         ask: what is asked for.
         decision: the decision before the claim (it runs again under it).
         name: the secret's name; an empty secret is created when there is none.
-        execution_arn, mark: the claimant.
         action: what the intent says is done, when it is not `ask.action` (RetireKey).
 
     Raises:
         RequestRejected: somebody else has the claim, or took it first.
     """
     _assert_free(world)
-    text = _record(world, ask, decision, execution_arn, action).text()
-    version = intent_version_id(mark, text.get_secret_value())
+    text = _record(world, ask, decision, execution.arn, action).text()
+    version = intent_version_id(execution.mark, text.get_secret_value())
     if world.secret is None:
         secrets.create(name, {"keyturn:user-name": world.user_name})
     secrets.put(name, version, text, Label.INTENT)
@@ -59,7 +111,7 @@ def take(
     if secrets.move(name, Label.CLAIM, to=version, expected=dead):
         return
     # An earlier try of this execution, with another intent, may have been the faster one.
-    if not is_intent_of(secrets.require(name).version(Label.CLAIM), mark):
+    if not is_intent_of(secrets.require(name).version(Label.CLAIM), execution.mark):
         raise RequestRejected(
             f"another execution began to work on {world.user_name} at the same moment; wait "
             "until it has ended"
@@ -108,12 +160,12 @@ def _record(
         user_name=world.user_name,
         execution_arn=execution_arn,
         action=action or ask.action,
-        mode="EMERGENCY" if decision.emergency else ask.mode,
+        mode="EMERGENCY" if decision.old_exposed else ask.mode,
         keys_before=keys_before,
         old_access_key_id=decision.old_key_id,
         new_access_key_id=decision.new_key_id,
         exposed_access_key_id=decision.exposed_key_id
-        or (decision.old_key_id if decision.emergency else None),
+        or (decision.old_key_id if decision.old_exposed else None),
         # A dead retirement leaves nothing undecided.
         took_over=dead is not None and dead.action != "RETIRE",
         inherited_since=min(dead.inherited_since or dead.created_at, dead.created_at)

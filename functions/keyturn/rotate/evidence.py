@@ -1,4 +1,4 @@
-"""The evidence rules: is the new key in use, is the old one quiet, did the cutover hurt anybody?
+"""The evidence rules: is the new key in use, is the old one quiet, is anybody hurt?
 
 All pure: a look at the keys, what was seen before, the policy and AWS's clock go in, a verdict
 and its reason come out. The data is coarse and late (see `Policy.coarseness_seconds` and
@@ -13,14 +13,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from keyturn.model.identifiers import masked
-from keyturn.model.rotation import Health, Observations, Policy, Rotation, Use
-from keyturn.model.world import Key, LastUse
+from keyturn.model.rotation import Observations, Phase, Policy, Rotation
+from keyturn.model.signals import HEALTH_URL, Signal, SignalState
+from keyturn.model.world import Key, Label, LastUse, SecretState
 
 
 class Verdict(StrEnum):
     """What a look concludes. The state machine's Choices match on these words."""
 
     GO_ON = "GO_ON"
+    CHECK_HEALTH = "CHECK_HEALTH"
     WAIT = "WAIT"
     BACK_OUT = "BACK_OUT"
     ATTENTION = "ATTENTION"
@@ -28,7 +30,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Conclusion:
     """A verdict and its reason in words."""
 
     verdict: Verdict
@@ -37,17 +39,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Look:
-    """One look: AWS's clock, both keys (None: IAM has no such key), and alarms not in OK.
+    """One look: AWS's clock, both keys (None: IAM has no such key), the signals, and the secret.
 
-    `alarming` are the named alarms in state ALARM; `alarms_unclear` those whose state says
-    neither OK nor ALARM (INSUFFICIENT_DATA, or the alarm does not exist).
+    The health URL is among the signals when it was asked. `secret` is None where only keys and
+    signals are to be judged.
     """
 
     now: datetime
     old: Key | None
     new: Key | None
-    alarming: Sequence[str] = ()
-    alarms_unclear: Sequence[str] = ()
+    signals: Sequence[Signal] = ()
+    secret: SecretState | None = None
+
+    @property
+    def not_ok(self) -> list[Signal]:
+        """The signals that are bad or unclear."""
+        return [signal for signal in self.signals if not signal.ok]
 
 
 def is_consumer_use(use: LastUse | None, rotation: Rotation) -> bool:
@@ -90,14 +97,14 @@ def observe(rotation: Rotation, look: Look) -> Observations:
             seconds = int(silence.total_seconds())
             seen.longest_interval_seconds = max(seen.longest_interval_seconds, seconds)
     if look.old:
-        seen.old_use = Use.of(look.old.last_use)
+        seen.old_use = look.old.last_use
     if before and before.service == "secretsmanager" and _while_published(before.at, rotation):
         seen.new_read_at = before.at
     if look.new:
-        seen.new_use = Use.of(look.new.last_use)
+        seen.new_use = look.new.last_use
         if is_consumer_use(look.new.last_use, rotation):
-            seen.consumer_use = Use.of(look.new.last_use)
-    seen.alarms_not_ok = sorted({*look.alarming, *look.alarms_unclear})
+            seen.consumer_use = look.new.last_use
+    seen.signals = [signal for signal in look.signals if signal.kind != HEALTH_URL]
     seen.looked_at = look.now
     return seen
 
@@ -113,42 +120,57 @@ def is_quiet(key: Key | None, now: datetime, policy: Policy) -> bool:
     return (now - last).total_seconds() >= policy.really_quiet_seconds
 
 
-def judge_pickup(rotation: Rotation, look: Look) -> Finding:
-    """Judge whether the consumers have moved to the new key.
+def judge_pickup(rotation: Rotation, look: Look) -> Conclusion:
+    """Judge whether the old key may be deactivated, in each look and in the last one before it.
 
-    Expects `rotation.seen` to contain this look (see `observe`) and `rotation.pickup` to be set.
-    GO_ON needs a consumer's use of the new key, a quiet old key and alarms in OK; the health
-    URL is asked after it.
+    Expects `rotation.seen` to contain the looks so far (see `observe`). GO_ON needs a consumer's
+    use of the new key, a quiet old key, replicas in sync and every signal in OK. The health URL is
+    asked last: CHECK_HEALTH says that only its answer is missing. For an exposed old key nobody
+    waits.
     """
-    policy, seen = rotation.policy, rotation.seen
+    moved = _secret_moved(rotation, look)
+    if moved:
+        return Conclusion(Verdict.ATTENTION, f"{moved}; both keys stay active")
     if look.new is None or not look.new.active:
         return _new_key_lost(look)
-    quiet = is_quiet(look.old, look.now, policy)
-    used = seen.consumer_use is not None
-    not_ok = sorted({*look.alarming, *look.alarms_unclear})
-    if used and quiet and not not_ok:
-        return Finding(Verdict.GO_ON, "the new key is in use and the old key is quiet")
-    assert rotation.pickup is not None  # noqa: S101 - set at the first look
-    waited = (look.now - rotation.pickup.began_at).total_seconds()
+    if rotation.old_exposed:
+        return Conclusion(Verdict.GO_ON, "the old key is exposed, so nobody is waited for")
+    policy = rotation.policy
+    used = rotation.seen.consumer_use is not None
+    missing = _what_is_missing(rotation, look, used=used)
+    if not missing:
+        asked = not policy.health_url or any(at.kind == HEALTH_URL for at in look.signals)
+        verdict = Verdict.GO_ON if asked else Verdict.CHECK_HEALTH
+        return Conclusion(verdict, "the new key is in use and the old key is quiet")
+    waited = (look.now - rotation.loops[Phase.PICKUP].began_at).total_seconds()
     if waited < policy.pickup_timeout_seconds:
-        return Finding(Verdict.WAIT, _what_is_missing(used, quiet, not_ok))
+        return Conclusion(Verdict.WAIT, missing)
     if used:
-        return Finding(
+        return Conclusion(
             Verdict.ATTENTION,
-            f"after {policy.pickup_timeout_seconds} seconds "
-            f"{_what_is_missing(used, quiet, not_ok)}; both keys stay active: move the "
-            "remaining consumers, then start ROTATE again",
+            f"after {policy.pickup_timeout_seconds} seconds {missing}; both keys stay active: "
+            "mend that or move the remaining consumers, then start ROTATE again",
         )
     if look.old is None or not look.old.active:
-        return Finding(
+        return Conclusion(
             Verdict.ATTENTION,
             "no consumer uses the new key, and the old key is not active either (not by this "
             "rotation), so there is no way back: check the consumers",
         )
-    return Finding(
+    return Conclusion(
         Verdict.BACK_OUT,
         f"no consumer used the new key within {policy.pickup_timeout_seconds} seconds"
         f"{_only_read(look.new)}",
+    )
+
+
+def _secret_moved(rotation: Rotation, look: Look) -> str:
+    """Say that consumers read something else than this rotation's version, or ""."""
+    if look.secret is None or look.secret.version(Label.CURRENT) == rotation.new_version_id:
+        return ""
+    return (
+        f"AWSCURRENT of {look.secret.name} is on {look.secret.version(Label.CURRENT)}, not on this "
+        "rotation's version: somebody else changed the secret"
     )
 
 
@@ -162,49 +184,28 @@ def _only_read(new: Key) -> str:
     )
 
 
-def _what_is_missing(used: bool, quiet: bool, not_ok: Sequence[str]) -> str:
+def _what_is_missing(rotation: Rotation, look: Look, *, used: bool) -> str:
     missing = []
     if not used:
         missing.append("no consumer has used the new key yet")
-    if not quiet:
+    if not is_quiet(look.old, look.now, rotation.policy):
         missing.append("the old key has been used too recently")
-    if not_ok:
-        missing.append(f"alarms are not OK: {', '.join(not_ok)}")
+    missing += [f"{signal} is not good: {signal.words}" for signal in look.not_ok]
+    if look.secret is not None and look.secret.replicas_out_of_sync:
+        late = ", ".join(look.secret.replicas_out_of_sync)
+        missing.append(f"replicas of the secret are not in sync: {late}")
     return " and ".join(missing)
 
 
-def _new_key_lost(look: Look) -> Finding:
+def _new_key_lost(look: Look) -> Conclusion:
     state = "deleted" if look.new is None else "deactivated"
     if look.old is not None and look.old.active:
-        return Finding(Verdict.BACK_OUT, f"somebody {state} the new key during the rotation")
-    return Finding(
+        return Conclusion(Verdict.BACK_OUT, f"somebody {state} the new key during the rotation")
+    return Conclusion(
         Verdict.ATTENTION,
         f"somebody {state} the new key during the rotation and the old key is not active: "
         "reactivate one of them",
     )
-
-
-def judge_health_before_cutover(rotation: Rotation, now: datetime) -> Finding:
-    """Judge the health answer in `rotation.seen.health` before the old key is deactivated."""
-    health = rotation.seen.health
-    if rotation.policy.health_url is None or (health is not None and health.good):
-        return Finding(Verdict.GO_ON, "healthy before the deactivation")
-    answer = describe_health(health)
-    assert rotation.pickup is not None  # noqa: S101 - set at the first look
-    waited = (now - rotation.pickup.began_at).total_seconds()
-    if waited < rotation.policy.pickup_timeout_seconds:
-        return Finding(Verdict.WAIT, f"the health URL is not good: {answer}")
-    return Finding(
-        Verdict.ATTENTION,
-        f"the consumers moved, but the health URL is not good: {answer}; both keys stay active",
-    )
-
-
-def describe_health(health: Health | None) -> str:
-    """Return a health answer in words."""
-    if health is None:
-        return "it was not asked"
-    return f"status {health.status}" if health.status is not None else str(health.problem)
 
 
 def watch_ends_at(rotation: Rotation) -> datetime:
@@ -213,53 +214,54 @@ def watch_ends_at(rotation: Rotation) -> datetime:
     At least 1.5 times the longest interval between uses that this rotation has seen, so that a
     rare consumer gets its turn within the watch.
     """
-    assert rotation.deactivated_at is not None  # noqa: S101 - the watch follows it
     seconds = max(
         rotation.policy.watch_seconds, round(1.5 * rotation.seen.longest_interval_seconds)
     )
-    return rotation.deactivated_at + timedelta(seconds=seconds)
+    return rotation.loops[Phase.WATCH].began_at + timedelta(seconds=seconds)
 
 
-def judge_cutover(rotation: Rotation, look: Look) -> Finding:
+def judge_watch(rotation: Rotation, look: Look) -> Conclusion:
     """Judge whether the deactivation hurt anybody.
 
-    Expects `rotation.seen` to contain this look and the latest health answer. BACK_OUT at two
-    bad health answers in a row or an alarm; at the end of the watch GO_ON needs a use of the new
-    key after the deactivation and nothing unclear, everything else is SILENT. That an application
-    had moved was shown before the deactivation, so here reading the secret is a sign of life too:
-    for a job that does so first, it is the only use that AWS records (the first in 15 minutes).
+    BACK_OUT when a signal was bad as often in a row as its kind allows; at the end of the watch
+    GO_ON needs a use of the new key after the deactivation and nothing unclear, everything else is
+    SILENT. That an application had moved was shown before the deactivation, so here reading the
+    secret is a sign of life too: for a job that does so first, it is the only use that AWS records
+    (the first in 15 minutes).
     """
-    seen = rotation.seen
+    moved = _secret_moved(rotation, look)
+    if moved:  # what consumers read now is not this rotation's: both keys, and a person
+        return Conclusion(Verdict.SILENT, f"{moved} during the watch")
     if look.new is None or not look.new.active:
         state = "deleted" if look.new is None else "deactivated"
-        return Finding(Verdict.BACK_OUT, f"somebody {state} the new key during the watch")
-    if look.alarming:
-        return Finding(Verdict.BACK_OUT, f"in ALARM: {', '.join(look.alarming)}")
-    if seen.bad_health_in_a_row >= 2:
-        return Finding(
-            Verdict.BACK_OUT,
-            f"the health URL was bad twice in a row: {describe_health(seen.health)}",
-        )
+        return Conclusion(Verdict.BACK_OUT, f"somebody {state} the new key during the watch")
+    bad = [signal for signal in look.signals if signal.state is SignalState.BAD]
+    enough = [_was_bad(signal) for signal in bad if signal.goes_back]
+    if enough:
+        return Conclusion(Verdict.BACK_OUT, " and ".join(enough))
     if look.now < watch_ends_at(rotation):
-        return Finding(Verdict.WAIT, "watching the consumers without the old key")
-    if seen.bad_health_in_a_row == 1:
-        return Finding(Verdict.WAIT, "the last health answer was bad; looking once more")
-    assert rotation.deactivated_at is not None  # noqa: S101 - the watch follows it
-    use = look.new.last_use
-    if use is None or use.at <= rotation.deactivated_at or not _by_somebody_else(use, rotation):
-        return Finding(
+        return Conclusion(Verdict.WAIT, "watching the consumers without the old key")
+    if bad:
+        return Conclusion(Verdict.WAIT, f"{_was_bad(bad[0])}; looking once more")
+    use, deactivated_at = look.new.last_use, rotation.loops[Phase.WATCH].began_at
+    if use is None or use.at <= deactivated_at or not _by_somebody_else(use, rotation):
+        return Conclusion(
             Verdict.SILENT,
             "no consumer was seen using the new key after the old one was deactivated: a broken "
             "consumer is silent, and so is a rare one",
         )
-    if look.alarms_unclear:
-        return Finding(
-            Verdict.SILENT, f"the state of alarms is unclear: {', '.join(look.alarms_unclear)}"
-        )
-    return Finding(Verdict.GO_ON, "the new key is in use and nothing went wrong")
+    if look.not_ok:
+        unclear = " and ".join(f"{signal} is unclear: {signal.words}" for signal in look.not_ok)
+        return Conclusion(Verdict.SILENT, unclear)
+    return Conclusion(Verdict.GO_ON, "the new key is in use and nothing went wrong")
 
 
-def judge_return(rotation: Rotation, look: Look) -> Finding:
+def _was_bad(signal: Signal) -> str:
+    times = f" {signal.bad_in_a_row} times in a row" if signal.bad_in_a_row > 1 else ""
+    return f"{signal} was bad{times}: {signal.words}"
+
+
+def judge_return(rotation: Rotation, look: Look) -> Conclusion:
     """Judge, in a back-out, whether the new key can go (GO_ON) or must stay (ATTENTION).
 
     The new key goes only when it has been really quiet since the return (from its creation, when
@@ -267,24 +269,25 @@ def judge_return(rotation: Rotation, look: Look) -> Finding:
     example, so even a key that was never used has to be quiet for that long.
     """
     policy = rotation.policy
+    if look.secret is not None and rotation.new_access_key_id in look.secret.exposed_keys:
+        return Conclusion(Verdict.GO_ON, "the new key is exposed, so nobody is waited for")
     if look.new is None or not look.new.active:
-        return Finding(Verdict.GO_ON, "the new key is not active any more")
-    assert rotation.restored_at is not None  # noqa: S101 - the return follows it
-    since = (look.now - rotation.restored_at).total_seconds()
+        return Conclusion(Verdict.GO_ON, "the new key is not active any more")
+    since = (look.now - rotation.loops[Phase.RETURN].began_at).total_seconds()
     if since < policy.backout_grace_seconds:
-        return Finding(Verdict.WAIT, "waiting for the consumers to return to the old key")
+        return Conclusion(Verdict.WAIT, "waiting for the consumers to return to the old key")
     settled = policy.backout_grace_seconds + policy.really_quiet_seconds
     if is_quiet(look.new, look.now, policy) and since >= settled and _read_unused(rotation):
-        return Finding(
+        return Conclusion(
             Verdict.ATTENTION,
             "somebody read the new key with the old one and has used neither since: it may be "
             "waiting with the new key, so both keys stay active",
         )
     if is_quiet(look.new, look.now, policy) and since >= settled:
-        return Finding(Verdict.GO_ON, "the new key has been quiet")
+        return Conclusion(Verdict.GO_ON, "the new key has been quiet")
     if since < settled + policy.poll_max_seconds:
-        return Finding(Verdict.WAIT, "the new key was used too recently to deactivate it")
-    return Finding(
+        return Conclusion(Verdict.WAIT, "the new key was used too recently to deactivate it")
+    return Conclusion(
         Verdict.ATTENTION,
         f"a consumer still uses the new key {masked(look.new.id)}, so both keys stay active",
     )

@@ -71,9 +71,11 @@ def _judge_keys(world: World, state: SecretState, request: RetireRequest) -> Jud
         return Judgement("KEPT", f"no record says that Keyturn deactivated the old key {name}")
     if new is None or not new.active:
         return Judgement("KEPT", f"the new key {masked(new_id)} is not active")
-    cutover = state.time(Tag.DEACTIVATED_AT)
-    if old is not None and (new.last_use is None or cutover is None or new.last_use.at <= cutover):
+    deactivated_at = state.time(Tag.DEACTIVATED_AT)
+    if old is not None and (
+        new.last_use is None or deactivated_at is None or new.last_use.at <= deactivated_at
+    ):
         return Judgement(
-            "KEPT", f"the new key {masked(new_id)} has not been seen in use since the cutover"
+            "KEPT", f"the new key {masked(new_id)} has not been seen in use since the deactivation"
         )
     return Judgement("DELETE", "the new key is in use and the retention is over")

@@ -11,10 +11,10 @@ from pydantic import AwareDatetime, SecretStr, ValidationError
 
 from keyturn.aws import executions, iam, secrets
 from keyturn.model import outcomes
+from keyturn.model.carried import Carried
 from keyturn.model.identifiers import is_intent, is_intent_of
-from keyturn.model.rotation import Carried
 from keyturn.model.settings import Settings
-from keyturn.model.world import Claim, ClaimantState, Intent, Label, SecretState, World
+from keyturn.model.world import Claim, ClaimantState, Intent, Label, SecretState, World, is_managed
 
 
 class IntentRecord(Carried):
@@ -35,17 +35,6 @@ class IntentRecord(Carried):
     def text(self) -> SecretStr:
         """Return the JSON to store; without a clock of its own, so that a replay is identical."""
         return SecretStr(json.dumps(self.dump(), sort_keys=True))
-
-
-def secret_name(settings: Settings, user_name: str) -> str:
-    """Return the name of a user's secret."""
-    return settings.secret_name_prefix + user_name
-
-
-def is_managed(user: iam.User, settings: Settings) -> bool:
-    """Whether the stack may touch a user: by its tag and path, as the roles' policies say."""
-    tag = user.tags.get(settings.managed_tag_key)
-    return tag == settings.managed_tag_value and user.path.startswith(settings.managed_user_path)
 
 
 def look(user_name: str, settings: Settings, *, mark: str) -> World:
@@ -71,7 +60,7 @@ def look(user_name: str, settings: Settings, *, mark: str) -> World:
         )
     # The secret's labels first: a key that is stored after this look is then one too many in
     # the list of keys, never one too few.
-    held = look_at_secret(secret_name(settings, user.name))
+    held = look_at_secret(settings.secret_name(user.name))
     held_by = _holder(held, settings.fence_seconds, mark)
     ring = iam.list_keys(user.name)
     return World(

@@ -4,57 +4,45 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
 
-from keyturn.audit.model import Finding, KeyRecord
+from keyturn.audit.counts import Report, by_rule
+from keyturn.audit.model import Finding, KeyRecord, Thresholds
 from keyturn.audit.page import lists, overview
-from keyturn.audit.page.figures import Figures, figures_of
 from keyturn.audit.page.markup import number, text
 
-T = TypeVar("T")
 
-
-def render(
-    summary: Mapping[str, Any],
-    findings: Iterable[Finding],
-    keys: Iterable[KeyRecord],
-    *,
-    findings_total: int,
-    keys_total: int,
-    generated_at: datetime,
-) -> Iterator[str]:
+def render(report: Report, findings: Sequence[Finding], keys: Sequence[KeyRecord]) -> Iterator[str]:
     """The page in pieces, in order.
 
-    `summary` is `Report.summary()`. `findings` and `keys` come worst first and are read once, a row
-    at a time; where the totals are larger than what they gave, the page says so.
+    `findings` and `keys` come worst first; where the report counted more, the page says so.
     """
-    figures = figures_of(summary)
-    several = len(figures.accounts) > 1
-    yield from _head(figures, generated_at)
-    yield from overview.header(figures, generated_at)
+    at = max((account.at for account in report.accounts), default=datetime.now(UTC))
+    several = len(report.accounts) > 1
+    yield from _head(report, at)
+    yield from overview.header(report, at)
     yield "<main>"
-    yield from overview.tiles(figures)
-    yield from overview.not_judged(figures)
+    yield from overview.tiles(report)
+    yield from overview.not_judged(report)
     yield '<div class="two">'
-    yield from overview.ages(figures)
-    yield from overview.rules(figures)
+    yield from overview.ages(report)
+    yield from overview.rules(report)
     yield "</div>"
-    yield from overview.study(figures)
+    yield from overview.study(report)
     if several:
-        yield from overview.accounts(figures)
-    yield from _findings(figures, findings, findings_total)
-    yield from _keys(figures, keys, keys_total)
+        yield from overview.accounts(report)
+    yield from _findings(report, findings)
+    yield from _keys(report, keys)
     yield "</main>"
-    yield from _footer(figures)
+    yield from _footer(report.thresholds)
     yield "</body></html>\n"
 
 
-def _head(figures: Figures, generated_at: datetime) -> Iterator[str]:
-    several = len(figures.accounts) > 1
+def _head(report: Report, at: datetime) -> Iterator[str]:
+    several = len(report.accounts) > 1
     style = _static("page.css") + "".join(
         _labels(name, columns)
         for name, columns in [
@@ -72,8 +60,8 @@ def _head(figures: Figures, generated_at: datetime) -> Iterator[str]:
     yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">'
-    yield f"<title>Credential audit of {text(overview.title(figures).lower())}, "
-    yield f"{generated_at:%Y-%m-%d}</title><style>{style}</style><script>{script}</script>"
+    yield f"<title>Credential audit of {text(overview.title(report).lower())}, "
+    yield f"{at:%Y-%m-%d}</title><style>{style}</style><script>{script}</script>"
     yield "</head><body>"
 
 
@@ -95,57 +83,40 @@ def _labels(name: str, columns: Iterable[lists.Column]) -> str:
     )
 
 
-def _findings(figures: Figures, findings: Iterable[Finding], total: int) -> Iterator[str]:
-    several = len(figures.accounts) > 1
+def _findings(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
     yield '<section id="findings"><h2>Findings and what to do next</h2>'
     yield "<p>Keyturn rotates the keys of managed users. Everything else is for a person to do: the"
     yield " audit deletes and disables nothing.</p>"
-    counting = Counting(findings)
     choices = [
-        ("rule", "Rule", lists.rule_choices(figures.by_rule)),
+        ("rule", "Rule", lists.rule_choices(by_rule(report.findings))),
         ("severity", "Severity", lists.SEVERITY),
         ("status", "Status", lists.STATUS),
         ("managed", "Managed", lists.MANAGED),
-        *([("account", "Account", _accounts(figures))] if several else []),
     ]
-    yield from lists.filters("findings", choices)
-    yield from lists.findings_table(counting, with_account=several)
-    yield from _rest(counting.count, total, "findings", "findings.csv")
+    yield from lists.filters("findings", [*choices, *_accounts(report)])
+    yield from lists.findings_table(findings, with_account=len(report.accounts) > 1)
+    yield from _rest(len(findings), report.findings_total, "findings", "findings.csv")
     yield "</section>"
 
 
-def _keys(figures: Figures, keys: Iterable[KeyRecord], total: int) -> Iterator[str]:
-    several = len(figures.accounts) > 1
+def _keys(report: Report, keys: Sequence[KeyRecord]) -> Iterator[str]:
     yield '<section id="keys"><h2>Long-term keys: need they exist at all?</h2>'
     yield "<p>The safest key is the one that is not there.</p>"
-    counting = Counting(keys)
     choices = [
         ("need", "Need it exist?", lists.NEED),
         ("state", "State", lists.STATE),
         ("managed", "Managed", lists.MANAGED),
-        *([("account", "Account", _accounts(figures))] if several else []),
     ]
-    yield from lists.filters("keys", choices)
-    yield from lists.keys_table(counting, with_account=several)
-    yield from _rest(counting.count, total, "keys", "keys.csv")
+    yield from lists.filters("keys", [*choices, *_accounts(report)])
+    yield from lists.keys_table(keys, with_account=len(report.accounts) > 1)
+    yield from _rest(len(keys), report.total("keys"), "keys", "keys.csv")
     yield "</section>"
 
 
-def _accounts(figures: Figures) -> list[tuple[str, str]]:
-    return [(account.account_id, account.account_id) for account in figures.accounts]
-
-
-class Counting(Iterator[T]):
-    """Passes things on and counts them."""
-
-    def __init__(self, things: Iterable[T]) -> None:
-        self._things = iter(things)
-        self.count = 0
-
-    def __next__(self) -> T:
-        thing = next(self._things)
-        self.count += 1
-        return thing
+def _accounts(report: Report) -> lists.Choices:
+    """The choice of an account, where there are several."""
+    ids = [account.account_id for account in report.accounts]
+    return [("account", "Account", zip(ids, ids, strict=True))] if len(ids) > 1 else []
 
 
 def _rest(shown: int, total: int, what: str, file: str) -> Iterator[str]:
@@ -157,8 +128,8 @@ def _rest(shown: int, total: int, what: str, file: str) -> Iterator[str]:
         yield f"the worst first. All of them are in report.json and {file}, beside this page.</p>"
 
 
-def _footer(figures: Figures) -> Iterator[str]:
-    yield f"<footer><p>Judged with keys rotated within {figures.max_key_age_days} days and "
-    yield f"credentials unused for {figures.unused_after_days} days or more; ages at the moment of "
+def _footer(limits: Thresholds) -> Iterator[str]:
+    yield f"<footer><p>Judged with keys rotated within {limits.max_key_age_days} days and "
+    yield f"credentials unused for {limits.unused_after_days} days or more; ages at the moment of "
     yield "the credential report. Each finding names the rules that it comes from.</p>"
     yield "<p>This file loads nothing from anywhere.</p></footer>"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 
-from keyturn.audit.model import Finding, KeyRecord, Need, Severity, Status
-from keyturn.audit.page.markup import Html, counted, join, number, text
-from keyturn.audit.page.words import CREDENTIALS, NEEDS, RULES, SEVERITIES
+from keyturn.audit.model import Finding, KeyRecord, Need, Rule, Severity, Status
+from keyturn.audit.page.markup import CREDENTIALS, NEEDS, RULES, SEVERITIES, counted, number, text
 
 _COMMAND = re.compile(r"`([^`]+)`")
 _SHORT = 160
-SEPARATOR = Html(" \u00b7 ")
 _NONE = '<span class="m">\u2013</span>'
 
 
@@ -49,17 +46,17 @@ def finding_columns(*, with_account: bool) -> list[Column]:
 
 def findings_table(findings: Iterable[Finding], *, with_account: bool) -> Iterator[str]:
     """The findings, in the order in which they come."""
-    seen: set[str] = set()
-
-    def rows() -> Iterator[str]:
-        for finding in findings:
-            # The first row of a rule is where a link to the rule leads without a script.
-            anchor = "" if finding.rule in seen else f' id="rule={finding.rule.value}"'
-            seen.add(finding.rule)
-            yield _finding(finding, anchor, with_account=with_account)
-
     columns = finding_columns(with_account=with_account)
-    yield from table("findings", "Findings", columns, rows())
+    yield from table("findings", "Findings", columns, _finding_rows(findings, with_account))
+
+
+def _finding_rows(findings: Iterable[Finding], with_account: bool) -> Iterator[str]:
+    seen: set[Rule] = set()
+    for finding in findings:
+        # The first row of a rule is where a link to the rule leads without a script.
+        anchor = "" if finding.rule in seen else f' id="rule={finding.rule.value}"'
+        seen.add(finding.rule)
+        yield _finding(finding, anchor, with_account=with_account)
 
 
 def _finding(finding: Finding, anchor: str, *, with_account: bool) -> str:
@@ -77,7 +74,6 @@ def _finding(finding: Finding, anchor: str, *, with_account: bool) -> str:
     )
 
 
-@lru_cache(maxsize=16)
 def _severity(severity: Severity, status: Status) -> str:
     unknown = '<b class="b UNKNOWN">Not judged</b>' if status is Status.UNKNOWN else ""
     badge = f'<b class="b {severity.value}">{SEVERITIES[severity]}</b>'
@@ -85,21 +81,14 @@ def _severity(severity: Severity, status: Status) -> str:
 
 
 def _evidence(finding: Finding) -> str:
-    if not finding.dates and not finding.compliance:
-        return ""
     dates = "".join(f"<dt>{text(column)}<dd>{text(value)}" for column, value in finding.dates)
+    standards = " \u00b7 ".join(map(text, finding.compliance))
     return (
         "<details><summary>Dates and standards</summary>"
-        f"<dl>{dates}</dl>{_standards(finding.compliance)}</details>"
+        f"<dl>{dates}</dl><p>{standards}</p></details>"
     )
 
 
-@lru_cache(maxsize=64)
-def _standards(compliance: tuple[str, ...]) -> str:
-    return f"<p>{join(compliance, SEPARATOR)}</p>" if compliance else ""
-
-
-@lru_cache(maxsize=8192)
 def _age(age: int | None, tier: str | None) -> str:
     if age is None:
         return f'<td data-v="">{_NONE}</td>'
@@ -166,7 +155,6 @@ def _key(key: KeyRecord, *, with_account: bool) -> str:
     )
 
 
-@lru_cache(maxsize=8)
 def _need(need: Need) -> str:
     what, why = NEEDS[need]
     return (
@@ -200,7 +188,7 @@ def filters(name: str, choices: Choices) -> Iterator[str]:
     yield f'<p class="shown" id="{name}-shown" role="status"></p>'
 
 
-def rule_choices(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+def rule_choices(counts: Mapping[Rule, int]) -> list[tuple[str, str]]:
     """The rules that have findings, with how many, in the order of `RULES`."""
     return [(r.value, f"{r.value} ({number(counts[r])})") for r in RULES if counts.get(r)]
 

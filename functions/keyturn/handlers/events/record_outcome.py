@@ -8,65 +8,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from keyturn.aws import executions
+from keyturn.alerts.counting import in_flight, values, with_error
+from keyturn.aws.log import logger
 from keyturn.aws.metrics import Measure, write
-from keyturn.handlers.frame import framed, logger
+from keyturn.handlers.frame import framed
 from keyturn.model import outcomes
-from keyturn.model.errors import AwsRefused, AwsThrottled
-from keyturn.model.settings import required
+from keyturn.model.environment import Environment
 
 
 def run(event: dict[str, Any]) -> dict[str, Any]:
     """Count one status change; answers what was counted, for the log."""
-    machine = required("ROTATE_KEY_STATE_MACHINE_ARN")
+    machine = Environment().text("ROTATE_KEY_STATE_MACHINE_ARN")
     detail = event.get("detail")
     if not isinstance(detail, dict) or not outcomes.is_execution_of(
         machine, detail.get("executionArn")
     ):
         logger.warning("not a status change of this stack's RotateKey; nothing is counted")
         return {"outcome": None}
-    ending = outcomes.ending(_with_error(detail))
-    values = _values(ending) | _in_flight(machine)
+    ending = outcomes.ending(with_error(detail))
+    measured = values(ending) | in_flight(machine)
     if ending is not None:
         write({Measure.EXECUTIONS: 1}, Outcome=ending.outcome)
         logger.info("counted", execution=detail["executionArn"], outcome=ending.outcome)
-    write(values)
+    write(measured)
     return {"outcome": ending.outcome if ending else None}
-
-
-def _with_error(detail: dict[str, Any]) -> dict[str, Any]:
-    """Whether Keyturn stopped an execution itself is in its error, which the event may lack."""
-    if detail.get("status") != "ABORTED" or detail.get("error"):
-        return detail
-    try:
-        return detail | {"error": executions.look_up(detail["executionArn"]).error}
-    except AwsThrottled:
-        return detail  # counted as a death, then: one alarm too many rather than one too few
-
-
-def _values(ending: outcomes.Ending | None) -> dict[Measure, float]:
-    if ending is None:
-        return {}
-    values: dict[Measure, float] = {}
-    if ending.backed_out:
-        values[Measure.BACK_OUTS] = 1
-    if ending.back_out_incomplete:
-        values[Measure.BACK_OUTS_INCOMPLETE] = 1
-    if ending.pickup_seconds is not None:
-        values[Measure.TIME_TO_PICKUP] = ending.pickup_seconds
-    return values
-
-
-def _in_flight(machine: str) -> dict[Measure, float]:
-    """How many executions run; nothing when AWS does not say, so that the end is counted once.
-
-    An error would bring the event again, and all of it would be counted again.
-    """
-    try:
-        return {Measure.ROTATIONS_IN_FLIGHT: executions.count_running(machine)}
-    except (AwsThrottled, AwsRefused) as error:
-        logger.warning("cannot count the running executions", error=type(error).__name__)
-        return {}
 
 
 handler = framed(__name__, run)

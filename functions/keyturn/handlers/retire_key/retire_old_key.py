@@ -2,95 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
-from keyturn.aws import iam, secrets
 from keyturn.handlers.frame import Answer, Event, state_function
 from keyturn.model.errors import RequestRejected
-from keyturn.model.identifiers import masked
-from keyturn.model.request import RetireRequest, is_user_name, parse_retire_request
-from keyturn.model.rotation import iso
+from keyturn.model.request import parse_retire_request
 from keyturn.model.settings import Settings
-from keyturn.model.world import Label, Tag, World
-from keyturn.rotate import claim, snapshot
-from keyturn.rotate.announce import worded
-from keyturn.rotate.decision import Ask, Decision, Step
-from keyturn.rotate.retirement import Judgement, judge
-
-# A superseded retirement leaves nothing to do for anybody.
-_DETAIL_TYPES = {"DELETED": "Old Key Deleted", "SUPERSEDED": "Rotation Skipped"}
+from keyturn.rotate.retirement import Judgement
+from keyturn.rotate.retiring import MOST_TRIES, given_up, retire, told
 
 
 def step(event: Event) -> Answer:
     """CHECK the input before the wait, RETIRE the key after it."""
+    execution, given = event.execution, event.execution_input
     try:
-        request = parse_retire_request(event.execution_input)
+        request = parse_retire_request(given)
     except RequestRejected as rejected:
-        return _answer(event, None, None, Judgement("REJECT", str(rejected)))
+        result, words = told(execution, given, None, Judgement("REJECT", str(rejected)))
+        return Answer("END", ending=result["outcome"], result=result, announcement=words)
     if event.data["phase"] == "CHECK":
         return Answer("WAIT", wait_seconds=request.retention_seconds)
     settings = Settings.from_env()
-    world = snapshot.look(request.user_name, settings, mark=event.mark)
-    judgement = judge(world, request)
-    if judgement.verdict == "DELETE" and not world.holding:
-        name = snapshot.secret_name(settings, request.user_name)
-        try:
-            _claim(event, world, request, name)
-        except RequestRejected:  # somebody else was faster
-            return Answer("TRY_AGAIN", wait_seconds=settings.durations.poll_max_seconds)
-        # Again under the claim, where the answer is binding.
-        world = snapshot.look(request.user_name, settings, mark=event.mark)
-        judgement = judge(world, request)
-    if judgement.verdict == "DELETE":
-        _delete(world, request, event.mark)
-        judgement = Judgement("DELETED", f"deleted the old key {masked(request.old_access_key_id)}")
-    elif world.holding and world.secret is not None:
-        claim.release(world.secret, event.mark)
+    judgement, secret_arn = retire(execution, request, settings)
     if judgement.verdict == "TRY_AGAIN":
-        return Answer("TRY_AGAIN", wait_seconds=settings.durations.poll_max_seconds)
-    return _answer(event, request, world, judgement)
-
-
-def _claim(event: Event, world: World, request: RetireRequest, name: str) -> None:
-    decision = Decision(Step.ISSUE, "retiring", old_key_id=request.old_access_key_id)
-    claim.take(
-        world, Ask(), decision, name=name, execution_arn=event.arn, mark=event.mark, action="RETIRE"
-    )
-
-
-def _delete(world: World, request: RetireRequest, mark: str) -> None:
-    state = world.secret
-    assert state is not None  # noqa: S101 - judged
-    iam.delete_key(request.user_name, request.old_access_key_id)
-    secrets.remove(state.arn, Label.BACKOUT, expected=state.version(Label.BACKOUT))
-    if state.deactivated_key == request.old_access_key_id:
-        secrets.untag(state.arn, Tag.DEACTIVATED_KEY, Tag.DEACTIVATED_AT)
-    claim.release(state, mark)
-
-
-def _answer(
-    event: Event, request: RetireRequest | None, world: World | None, judgement: Judgement
-) -> Answer:
-    given = event.execution_input if isinstance(event.execution_input, dict) else {}
-    name = given.get("userName") if is_user_name(given.get("userName")) else None
-    verdict = "KEPT" if judgement.verdict == "REJECT" else judgement.verdict
-    result: dict[str, Any] = {
-        "outcome": verdict,
-        "userName": name,
-        "reason": judgement.reason,
-        "oldAccessKeyId": request.old_access_key_id if request else None,
-        "versionId": request.version_id if request else None,
-        "secretArn": world.secret.arn if world and world.secret else None,
-        "startedAt": iso(event.started_at),
-        "endedAt": iso(datetime.now(UTC)),
-    }
-    detail_type = _DETAIL_TYPES.get(verdict, "Rotation Needs Attention")
-    about = name or "(no user named)"
-    announcement = worded(
-        detail_type, about, f"{about}: {verdict}\nWhy: {judgement.reason}\nExecution: {event.arn}"
-    )
-    return Answer(judgement.verdict, result=result, announcement=announcement)
+        if event.data.get("tries", 0) < MOST_TRIES:
+            return Answer("TRY_AGAIN", wait_seconds=settings.durations.poll_max_seconds)
+        judgement = given_up()
+    result, words = told(execution, given, request, judgement, secret_arn)
+    return Answer("END", ending=result["outcome"], result=result, announcement=words)
 
 
 handler = state_function(step)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.aws import executions, s3
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.waiting import answer
 from keyturn.fleet.watching import Batch, Stand
@@ -18,7 +18,7 @@ from keyturn.model.errors import AwsThrottled
 def run(data: dict[str, Any]) -> dict[str, Any]:
     """Look once at those that ran at the last look, and say when to look again."""
     settings = FleetSettings.from_env()
-    this, number = Run.load(data["run"]), int(data["number"])
+    this, number = FleetRun.load(data["run"]), int(data["number"])
     key = this.outcomes_key(number)
     known = s3.require_json(settings.report_bucket, key)
     batch = Batch.load(known, polls=int(data["polls"]))

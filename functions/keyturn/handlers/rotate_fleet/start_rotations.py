@@ -9,7 +9,7 @@ from typing import Any
 
 from keyturn.aws import executions, s3
 from keyturn.fleet.choosing import SECONDS_BETWEEN_STARTS, Chosen
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.waiting import answer
 from keyturn.fleet.watching import Batch, Stand, Watched, begin
@@ -20,7 +20,7 @@ from keyturn.model.errors import AwsRefused, AwsThrottled
 def run(data: dict[str, Any]) -> dict[str, Any]:
     """Start them; a second try goes on where the first one stopped, and starts nobody twice."""
     settings = FleetSettings.from_env()
-    this, number = Run.load(data["run"]), int(data["number"])
+    this, number = FleetRun.load(data["run"]), int(data["number"])
     machine = os.environ["ROTATE_KEY_STATE_MACHINE_ARN"]
     now = datetime.now(UTC)
     known = s3.read_json(settings.report_bucket, this.outcomes_key(number))

@@ -8,17 +8,17 @@ from typing import Any
 from keyturn.aws import s3
 from keyturn.fleet.choosing import batches
 from keyturn.fleet.digest import Told, digest, ended_of, nothing_done, result
-from keyturn.fleet.run import Run
+from keyturn.fleet.run import FleetRun
 from keyturn.fleet.settings import FleetSettings
 from keyturn.fleet.watching import Batch
 from keyturn.handlers.frame import framed
-from keyturn.handlers.rotate_key.decide import failure_in_words
+from keyturn.model.errors import failure_in_words
 
 
 def run(data: dict[str, Any]) -> dict[str, Any]:
     """Return the result and the announcement; everything in full goes to the bucket."""
     settings = FleetSettings.from_env()
-    bucket, this = settings.report_bucket, Run.load(data["run"])
+    bucket, this = settings.report_bucket, FleetRun.load(data["run"])
     plan = s3.require_json(bucket, this.plan_key)
     ended = []
     if not plan["dryRun"]:
@@ -38,11 +38,11 @@ def run(data: dict[str, Any]) -> dict[str, Any]:
         this.result_key,
         {**summary, "plan": plan, "rotations": [item.dump() for item in ended]},
     )
-    verdict = "FleetRunFailed" if told.failure else "ENDED"
-    return {"verdict": verdict, "result": summary, "announcement": digest(told)}
+    ending = "FleetRunFailed" if told.failure else "ENDED"
+    return {"next": "END", "ending": ending, "result": summary, "announcement": digest(told)}
 
 
-def _batch(bucket: str, this: Run, number: int) -> Batch | None:
+def _batch(bucket: str, this: FleetRun, number: int) -> Batch | None:
     found = s3.read_json(bucket, this.outcomes_key(number))
     return Batch.load(found) if found else None
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from keyturn.aws.health import ask
 from keyturn.handlers.frame import Answer, Event, state_function
-from keyturn.model.settings import allow_private_health_urls
+from keyturn.model.environment import Environment
 
 
 def step(event: Event) -> Answer:
@@ -14,7 +14,8 @@ def step(event: Event) -> Answer:
     rotation = event.rotation
     url = rotation.policy.health_url
     assert url is not None  # noqa: S101 - the state machine asked
-    health = ask(url, allow_private=allow_private_health_urls(), now=datetime.now(UTC))
+    allow_private = Environment().flag("ALLOW_PRIVATE_HEALTH_URLS")
+    health = ask(url, allow_private=allow_private, now=datetime.now(UTC))
     seen = rotation.seen
     seen.health = health
     seen.bad_health_in_a_row = 0 if health.good else seen.bad_health_in_a_row + 1

@@ -12,14 +12,13 @@ from keyturn.rotate import claim, snapshot
 def step(event: Event) -> Answer:
     """Stop the claimant if one is still running; answer with the fence to wait out (seconds)."""
     rotation = event.rotation
-    world = snapshot.look(rotation.user_name, Settings.from_env(), mark=event.mark)
+    world = snapshot.look(rotation.user_name, Settings.from_env(), mark=event.execution.mark)
     if rotation.exposed_key_id:
         claim.mark_exposed(world, name=rotation.secret_name, key_id=rotation.exposed_key_id)
     holder = world.claim
     if holder is not None and holder.state is ClaimantState.RUNNING and holder.intent is not None:
-        executions.stop(
-            holder.intent.execution_arn, cause=f"taken over by {event.arn}: {rotation.why}"
-        )
+        cause = f"taken over by {event.execution.arn}: {rotation.why}"
+        executions.stop(holder.intent.execution_arn, cause=cause)
     return Answer("STOPPED", rotation, wait_seconds=rotation.policy.fence_seconds + 1)
 
 
