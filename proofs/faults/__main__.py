@@ -204,7 +204,14 @@ def _plain(result: Result) -> dict[str, object]:
         "seconds": round(result.seconds, 1),
         **asdict(result.consumer),
         "runs": [
-            [run.arn.rsplit(":", 1)[-1], run.status, run.error, run.outcome] for run in result.runs
+            [
+                run.arn.rsplit(":", 1)[-1],
+                run.status,
+                run.error,
+                run.outcome,
+                run.result.get("reason"),
+            ]
+            for run in result.runs
         ],
     }
 
