@@ -36,14 +36,18 @@ RETURN = Loop("return", ("Wait For Return", "Check Return", "Returned?"))
 OF_A_BATCH = Loop("batch", ("Wait For Rotations", "Look At Rotations", "All Ended?"))
 
 _BEGIN = ("Check Request", "What To Do?")
-_ISSUE = ("Issue New Key", "Prove New Key", "Publish New Key", "Consumers To Wait For?")
+_ISSUE = (
+    "Issue New Key", "New Key Issued?", "Prove New Key", "New Key Proven?", "Publish New Key",
+    "Consumers To Wait For?",
+)  # fmt: skip
+_DEACTIVATE = ("Deactivate Old Key", "Old Key Deactivated?")
 _TAKE_OVER = ("Take Over", "Where To Continue?")
 _WAIT_OUT = ("Wait Out The Claimant", *_BEGIN)
 _TELL = ("Announce Outcome", "Tell People", "How Did It End?")
 _CLOSE = ("Close Rotation", *_TELL)
 _RESTORE = (
-    "Reactivate Old Key", "Old Version To Restore?", "Prove Old Key", "Restore Old Version",
-    "New Key Exposed?",
+    "Reactivate Old Key", "Old Version To Restore?", "Prove Old Key", "Old Key Proven?",
+    "Restore Old Version", "New Key Exposed?",
 )  # fmt: skip
 _BACK: tuple[str | Loop, ...] = (
     *_RESTORE, RETURN, "Deactivate New Key", "Rotate After All?", *_CLOSE,
@@ -123,7 +127,7 @@ RETIRED = Walk(
 FLEET = Walk(
     "rotate_fleet",
     (
-        "Audit Account", "Choose Users", "Rotate Anyone?", "Rotate Users", "Sum Up", "Announce Run",
+        "Audit Account", "Audited?", "Choose Users", "Rotate Anyone?", "Rotate Users", "Sum Up", "Announce Run",
         "Tell People", "How Did It End?", "Fleet Run Ended",
     ),
 )  # fmt: skip
@@ -133,21 +137,21 @@ BATCH = Walk(
 )
 
 WALKS: dict[str, Walk] = {
-    "rotated": _rotate(*_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_CLOSE, "Rotated"),
+    "rotated": _rotate(*_ISSUE, PICKUP, *_DEACTIVATE, WATCH, *_CLOSE, "Rotated"),
     "rotated, with a health URL": _rotate(
-        *_ISSUE, PICKUP, *_CHECKED, "Deactivate Old Key", WATCH_URL, *_CLOSE, "Rotated"
+        *_ISSUE, PICKUP, *_CHECKED, *_DEACTIVATE, WATCH_URL, *_CLOSE, "Rotated"
     ),
     "rotated, old key retained": _rotate(
-        *_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_CLOSE, "Start Retirement", "Rotated"
+        *_ISSUE, PICKUP, *_DEACTIVATE, WATCH, *_CLOSE, "Start Retirement", "Rotated"
     ),
     "its retirement": RETIRED,
     "backed out: nobody moved": _rotate(*_ISSUE, PICKUP, *_BACK, "Rotation Backed Out"),
     "backed out: an alarm in the watch": _rotate(
-        *_ISSUE, PICKUP, "Deactivate Old Key", WATCH, *_BACK, "Rotation Backed Out"
+        *_ISSUE, PICKUP, *_DEACTIVATE, WATCH, *_BACK, "Rotation Backed Out"
     ),
     "backed out by hand": _rotate(*_TAKE_OVER, *_BACK, "Back-Out Done"),
     "recovery of a dead execution": _rotate(*_WAIT_OUT, *_TAKE_OVER, *_BACK, "Back-Out Done"),
-    "EMERGENCY": _rotate(*_ISSUE, "Deactivate Old Key", WATCH, *_CLOSE, "Rotated"),
+    "EMERGENCY": _rotate(*_ISSUE, *_DEACTIVATE, WATCH, *_CLOSE, "Rotated"),
     "first key": _rotate(*_ISSUE, *_CLOSE, "Issued"),
     "skipped": _rotate(*_TELL, "Skipped"),
     "rejected": _rotate("Request Rejected"),
