@@ -41,10 +41,14 @@ class Participant(Protocol):
 
 @dataclass
 class Counts:
-    """What a consumer has done: calls that worked, calls that failed, and the key it uses."""
+    """What a consumer has done: calls that worked, calls that failed, and the key it uses.
+
+    retried: calls that worked after a new look into the secret only.
+    """
 
     calls: int = 0
     errors: int = 0
+    retried: int = 0
     last_error: str = ""
     access_key_id: str = ""
 
@@ -52,10 +56,14 @@ class Counts:
 class Consumer:
     """Calls SQS with a key, and re-reads its secret every `refresh_seconds` (None: never).
 
+    reader: the client of Secrets Manager that it reads with; None: one that signs with its key.
+    works_first: it looks into its secret after its work instead of right before it, so that its
+    work is what IAM records of its key.
     joined: it waits between its calls by a moved clock, and leaves that when it stops.
 
     A call that fails authentication is an error that a person would see: it is counted, and the
-    secret is read again only when `rereads_on_error` says so.
+    secret is read again only when `rereads_on_error` says so. With `retries` it reads the secret
+    and calls again, so many times, an interval apart; only what fails for good is an error then.
     """
 
     def __init__(
@@ -68,6 +76,9 @@ class Consumer:
         interval_seconds: float = 0.3,
         refresh_seconds: float | None = 0.5,
         rereads_on_error: bool = False,
+        retries: int = 0,
+        works_first: bool = False,
+        reader: Any = None,
         joined: Participant | None = None,
     ) -> None:
         self._client = client
@@ -75,6 +86,9 @@ class Consumer:
         self._interval = interval_seconds
         self._refresh = refresh_seconds
         self._rereads_on_error = rereads_on_error
+        self._retries = retries
+        self._works_first = works_first
+        self._reader = reader
         self._stop = threading.Event()
         self._joined = joined
         self._thread: threading.Thread | None = None
@@ -105,26 +119,34 @@ class Consumer:
         """Call until stopped; `changed(counts)` is told after every call."""
         since_refresh = 0.0
         while not self._stop.is_set():
-            if self._refresh is not None and since_refresh >= self._refresh:
+            looks = self._refresh is not None and since_refresh >= self._refresh
+            if looks:
                 since_refresh = 0.0
+            if looks and not self._works_first:
                 self.refresh()
             self._call()
+            if looks and self._works_first:
+                self.refresh()
             if changed is not None:
                 changed(self.counts)
-            if self._joined is not None:
-                self._joined.sleep(self._interval)
-            else:
-                self._stop.wait(self._interval)
+            self._pause()
             since_refresh += self._interval
 
+    def _pause(self) -> None:
+        if self._joined is not None:
+            self._joined.sleep(self._interval)
+        else:
+            self._stop.wait(self._interval)
+
     def refresh(self) -> None:
-        """Read the secret with the present key and use what it holds."""
+        """Read the secret and use the key that it holds."""
         try:
             found = self._secrets.get_secret_value(SecretId=self._secret_name)
             value = json.loads(found["SecretString"])
             key_id, secret = value["AccessKeyId"], SecretStr(value["SecretAccessKey"])
         except (ClientError, BotoCoreError) as error:
-            self._failed(error)
+            if not self._retries:
+                self._failed(error)
             return
         except (KeyError, ValueError):
             return  # no key in the secret (yet): go on with the present one
@@ -133,20 +155,37 @@ class Consumer:
 
     def _use(self, key_id: str, secret: SecretStr) -> None:
         text = secret.get_secret_value()
-        self._secrets = self._client("secretsmanager", access_key_id=key_id, secret_access_key=text)
+        self._secrets = self._reader or self._client(
+            "secretsmanager", access_key_id=key_id, secret_access_key=text
+        )
         self._queues = self._client("sqs", access_key_id=key_id, secret_access_key=text)
         self.counts.access_key_id = key_id
 
     def _call(self) -> None:
-        try:
-            self._queues.list_queues()
-        except (ClientError, BotoCoreError) as error:
+        error = self._refused()
+        for again in range(self._retries):
+            if error is None:
+                break
+            if again:
+                self._pause()
+            self.refresh()
+            error = self._refused()
+            self.counts.retried += error is None
+        if error is not None:
             self._failed(error)
             if self._rereads_on_error:
                 self.refresh()
             return
         self._healthy = True
         self.counts.calls += 1
+
+    def _refused(self) -> Exception | None:
+        """Make the call; returns what went wrong."""
+        try:
+            self._queues.list_queues()
+        except (ClientError, BotoCoreError) as error:
+            return error
+        return None
 
     def _failed(self, error: Exception) -> None:
         self._healthy = False

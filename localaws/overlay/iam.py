@@ -12,12 +12,14 @@ Gaps in MiniStack 1.5.33 that this closes:
 - `iam:ResourceTag/...` and `secretsmanager:ResourceTag/...`, and `aws:ResourceTag/...` of IAM
   users, have no value;
 - policy variables such as `${aws:username}` are not substituted;
+- a policy is parsed at each call that it is asked about (here: once, which is much of a call);
 - `aws:SecureTransport` is false, because the emulator speaks plain HTTP (here: true, as for every
   SDK and every service that calls AWS; a policy that asks for TLS must not lock them all out).
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -45,6 +47,7 @@ def install() -> None:
     handlers["GetAccessKeyLastUsed"] = get_access_key_last_used
     iam_actions.extract_resource_arn = _with_paths(iam_actions.extract_resource_arn)
     iam_evaluator._resolve_condition_key = _with_tags(iam_evaluator._resolve_condition_key)
+    iam_evaluator.parse_policy_document = _remembered(iam_evaluator.parse_policy_document)
     iam_evaluator._first_match = _with_variables(iam_evaluator._first_match)
 
 
@@ -204,6 +207,16 @@ def _tags_of(arn: str) -> dict[str, str]:
         _, secret = secretsmanager._resolve(arn)
         tags = (secret or {}).get("Tags") or []
     return {tag["Key"].lower(): tag["Value"] for tag in tags}
+
+
+def _remembered(original: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+    """A policy is parsed once, not at each call that it is asked about."""
+    of_text = functools.lru_cache(maxsize=4096)(original)
+
+    def parse(document: Any) -> list[Any]:
+        return of_text(document) if isinstance(document, str) else original(document)
+
+    return parse
 
 
 def _with_tags(original: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:

@@ -45,7 +45,6 @@ from localaws.overlay import stepfunctions_runs
 from localaws.overlay.stepfunctions_runs import (
     StoppedError,
     current_execution,
-    hold_up,
     pause,
     still_running,
 )
@@ -540,7 +539,8 @@ def _struck(request: Request) -> Iterator[None]:
     prefix = request.service.capitalize()
     for rule in state.faults.striking(request):
         if rule.kind == "delay":
-            hold_up(rule.delay_seconds)
+            # In real time, and to its end: what is on its way is not held back by a stop.
+            time.sleep(rule.delay_seconds)
         elif rule.kind == "throttle":
             raise sfn._ExecutionError(f"{prefix}.TooManyRequestsException", "Rate Exceeded.")
         elif rule.kind == "error_before":

@@ -121,13 +121,6 @@ def pause(seconds: float) -> None:
     still_running()
 
 
-def hold_up(seconds: float) -> None:
-    """Sleep in real time, until the execution ends: whoever is held up is busy."""
-    run = _current.get()
-    threading.Event.wait(Event() if run is None else run.over, seconds)
-    still_running()
-
-
 @contextlib.contextmanager
 def awaiting(arn: str, state: str, then: Callable[[], None]) -> Iterator[bool]:
     """Within this block, call `then` as soon as an execution enters a state, or ends.

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m proofs.consumers", description=__doc__)
     parser.add_argument("--rotations", type=int, default=200)
     parser.add_argument("--back-outs", type=int, default=50)
-    parser.add_argument("--users", type=int, default=12)
+    parser.add_argument("--users", type=int, default=16)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, too")
     parser.add_argument(
         "--write-docs", action="store_true", help=f"put the figures into {PAGE.name}"

@@ -19,7 +19,8 @@ from proofs.stack.support import MachineUser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 STOP_SECONDS = 20.0
-KEYTURN = (sys.executable, str(EXAMPLES.parent / "cli" / "keyturn_cli"))
+LEAN = (sys.executable, str(Path(__file__).with_name("lean.py")))
+KEYTURN = (*LEAN, str(EXAMPLES.parent / "cli" / "keyturn_cli"))
 """Runs the command as it is in the repository, whatever is installed."""
 
 BOTO3_REREAD = "boto3_reread"
@@ -231,4 +232,4 @@ def environment(aws: Account, config: Path) -> dict[str, str]:
 
 
 def _python(script: str) -> list[str]:
-    return [sys.executable, str(EXAMPLES / script)]
+    return [*LEAN, str(EXAMPLES / script)]

@@ -31,14 +31,14 @@ NEVER = {kind: Pace(refresh_seconds=3600) for kind in PACES}
 
 # In proportion to the programs as the defaults are to real ones: the quiet period is longer than
 # the longest pause between two calls, the grace longer than the longest time between two looks.
-# The watch has room for several looks: one that falls just after a program's own look at its secret
+# The watch has room for a few looks: one that falls just after a program's own look at its secret
 # sees only that, and reading a secret is not yet an application's use.
 QUIET_SECONDS = 5
 LATENESS_SECONDS = 2  # coarseness and lag of proofs.stack.support.PARAMETERS
 TIMING = {
     "quietPeriodSeconds": QUIET_SECONDS,
     "pickupTimeoutSeconds": 120,
-    "watchSeconds": 10,
+    "watchSeconds": 6,
     "backoutGraceSeconds": PROCESS_REFRESH_SECONDS + 4,
 }
 # Rarer than the quiet period, so that a rotation does not see it: this one gets hurt.

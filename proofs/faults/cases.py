@@ -5,44 +5,37 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
+from keyturn.model.identifiers import recovery_name
 from localaws.model import FaultRule
-from proofs.faults.journeys import JOURNEYS, Journey, Traveller
+from proofs.faults.journeys import JOURNEYS, Journey, Traveller, starting, stop_it
 from proofs.faults.matrix import AGAIN_FAULTS, FAULTS, Point
 from proofs.faults.runner import INTERFERED, Case
-from proofs.stack.scenarios import recovery_of, stop
 from proofs.stack.support import Stack
 
 Step = Callable[[Traveller], None]
 
-HURT = JOURNEYS["back-out"]
+PLAIN = Journey("rotation", "ROTATED", starting())
+RETIRING = JOURNEYS["rotation"]
+BACK_OUT = JOURNEYS["back-out"]
+BY_HAND = JOURNEYS["back-out by hand"]
+RECOVERY = JOURNEYS["recovery"]
+EMERGENCY = JOURNEYS["emergency"]
 
 
-def _start(on: Traveller) -> None:
-    on.running = on.stack.start(on.user.name)
+def _nothing(_: Traveller) -> None:
+    """Do nothing."""
 
 
-def _start_retiring(on: Traveller) -> None:
-    on.running = on.stack.start(on.user.name, timing={"retentionSeconds": 1})
+def _all(*steps: Step) -> Step:
+    def do(on: Traveller) -> None:
+        for step in steps:
+            step(on)
 
-
-def _start_back_out(on: Traveller) -> None:
-    on.running = on.stack.start(on.user.name, action="BACK_OUT")
-
-
-def _start_emergency(on: Traveller) -> None:
-    on.running = on.stack.start(mode="EMERGENCY", accessKeyId=on.user.access_key_id)
-
-
-PLAIN = Journey("rotation", "ROTATED", _start)
-RETIRING = Journey("rotation", "ROTATED", _start_retiring)
-BY_HAND = Journey(
-    "back-out by hand",
-    "BACKED_OUT",
-    _start_back_out,
-    prepare=JOURNEYS["back-out by hand"].prepare,
-)
+    return do
 
 
 # --- the matrix ----------------------------------------------------------------------------------
@@ -79,137 +72,27 @@ def _struck(point: Point, fault: str) -> Case:
     )
 
 
-# --- StopExecution in every state ----------------------------------------------------------------
+# --- what keeps an execution where it is ----------------------------------------------------------
 
-# A Lambda task is over in milliseconds: its invocation is held for as long as it takes to stop the
-# execution, and goes on afterwards, as on AWS. That has to be within the stack's FenceSeconds.
-HELD_SECONDS = 6.0
-FENCE_SECONDS = 10
-# Many start at once.
-REACHED_WITHIN_SECONDS = 300
-
-
-def stops(stack: Stack) -> Iterator[Case]:
-    """StopExecution in every Task and Wait state that the journeys come through."""
-    definition = json.loads(
-        stack.machines.describe_state_machine(stateMachineArn=stack.rotate_arn)["definition"]
-    )
-    for state, given in definition["States"].items():
-        if given["Type"] not in ("Task", "Wait") or state in _NOT_ON_A_JOURNEY:
-            continue
-        yield Case(
-            f"stopped in {state}",
-            "stopped",
-            _journey_through(state),
-            disturb=_holding(state) if given["Type"] == "Task" else _nothing,
-            meanwhile=_stopping_in(state),
-        )
-
-
-# States of other journeys, and those that only a fault leads to: `stops_off_the_way` has them.
-_NOT_ON_A_JOURNEY = {
-    "Wait To Take Over Again",
-    "Wait Before Discarding",
-    "Discard New Key",
-    "Wait Out Own Calls",
-    "Wait To Retry Back-Out",
-    "Wait To Close Again",
-    "Deactivate Exposed Key",
-    "Wait To Deactivate Again",
-    "Start Retirement",
-    "Announce Outcome",
-    "Tell People",
-    "Take Over",
-    "Stop Claimant",
-    "Wait Out The Claimant",
-}
-_BACK_OUT_STATES = {
-    "Reactivate Old Key",
-    "Prove Old Key",
-    "Restore Old Version",
-    "Wait For Return",
-    "Check Return",
-    "Deactivate New Key",
-}
-_HEALTH_STATES = {"Check Health Before Deactivation", "Check Health"}
-
-
-def _journey_through(state: str) -> Journey:
-    if state in _BACK_OUT_STATES | _HEALTH_STATES:
-        return Journey("back-out", "BACKED_OUT", _start, prepare=HURT.prepare, hurt=True)
-    return PLAIN
+# A Lambda task is over in milliseconds: its invocation is held until the execution has been
+# stopped, and goes on afterwards, as on AWS. That has to be within the stack's FenceSeconds.
+HELD_SECONDS = 3.0
 
 
 def _holding(state: str) -> Step:
+    """Hold the invocation of a state."""
+    return _delaying(state=state, action="lambda:InvokeFunction")
+
+
+def _delaying(**where: Any) -> Step:
+    """Hold a call of the state machine."""
+
     def hold(on: Traveller) -> None:
         on.stack.aws.control.inject(
-            FaultRule(
-                action="lambda:InvokeFunction",
-                kind="delay",
-                delay_seconds=HELD_SECONDS,
-                user=on.user.name,
-                state=state,
-            )
+            FaultRule(kind="delay", delay_seconds=HELD_SECONDS, user=on.user.name, **where)
         )
 
     return hold
-
-
-def _stopping_in(state: str) -> Step:
-    def stop_there(on: Traveller) -> None:
-        on.stack.reaches(on.running, state, within_seconds=REACHED_WITHIN_SECONDS)
-        stop(on.stack, on.running)
-
-    return stop_there
-
-
-def stops_off_the_way() -> Iterator[Case]:
-    """StopExecution where a rotation comes only by a fault, by hand, or after its decision."""
-    refused = "refused"
-    for state, action in (
-        ("Announce Outcome", "events:PutEvents"),
-        ("Tell People", "sns:Publish"),
-        ("Start Retirement", "states:StartExecution"),
-    ):
-        yield _stopped(state, RETIRING, _delaying(action))
-    for state in ("Stop Claimant", "Wait Out The Claimant", "Take Over"):
-        yield _stopped(state, BY_HAND, _nothing if state.startswith("Wait") else _holding(state))
-    yield _stopped(
-        "Discard New Key", PLAIN, _failing("Publish New Key", refused), _holding("Discard New Key")
-    )
-    yield _stopped("Wait Before Discarding", PLAIN, _failing("Publish New Key"))
-    yield _stopped("Wait Out Own Calls", PLAIN, _failing("Check Watch"))
-    yield _stopped("Wait To Close Again", PLAIN, _failing("Close Rotation"))
-    hurt = Journey("back-out", "BACKED_OUT", _start, prepare=HURT.prepare, hurt=True)
-    yield _stopped("Wait To Retry Back-Out", hurt, _failing("Reactivate Old Key"))
-    yield _stopped("Wait To Take Over Again", BY_HAND, _failing("Take Over"))
-    # Before the claim the EMERGENCY would look again.
-    without_new_key = _failing("Issue New Key", refused, action="iam:CreateAccessKey")
-    for state, disturbance in (
-        ("Deactivate Exposed Key", _holding("Deactivate Exposed Key")),
-        ("Wait To Deactivate Again", _failing("Deactivate Exposed Key")),
-    ):
-        emergency = Journey("emergency", "ROTATED", _start_emergency, emergency=True)
-        yield _stopped(state, emergency, without_new_key, disturbance)
-
-
-def _stopped(state: str, journey: Journey, *disturbances: Step) -> Case:
-    def disturb(on: Traveller) -> None:
-        for step in disturbances:
-            step(on)
-
-    def stop_there(on: Traveller) -> None:
-        _stopping_in(state)(on)
-        on.stack.aws.control.clear_faults(user=on.user.name)
-        if state == "Stop Claimant":
-            # The rotation that was to be stopped may go on waiting: the person tries again.
-            on.stack.start(on.user.name, action="BACK_OUT")
-
-    return Case(f"stopped in {state}", "stopped", journey, disturb=disturb, meanwhile=stop_there)
-
-
-def _nothing(_: Traveller) -> None:
-    """Disturb nothing."""
 
 
 def _failing(
@@ -219,147 +102,188 @@ def _failing(
 
     def fail(on: Traveller) -> None:
         on.stack.aws.control.inject(
-            replace(
-                FAULTS[fault],
-                action=action,
-                user=on.user.name,
-                state=state,
-                count=1_000,
-            )
+            replace(FAULTS[fault], action=action, user=on.user.name, state=state, count=1_000)
         )
 
     return fail
 
 
-def _delaying(action: str) -> Step:
-    """Hold an SDK integration; the first StartExecution for a user is the test's own."""
+# --- StopExecution in every state ----------------------------------------------------------------
 
-    def delay(on: Traveller) -> None:
-        on.stack.aws.control.inject(
-            FaultRule(
-                action=action,
-                kind="delay",
-                delay_seconds=HELD_SECONDS,
-                user=on.user.name,
-                nth=2 if action == "states:StartExecution" else 1,
-            )
+# After the claim: before it the EMERGENCY would look again.
+WITHOUT_NEW_KEY = _failing("Issue New Key", "refused", action="iam:CreateAccessKey")
+# States that only a fault leads to, a person, or a decision that was made already.
+OFF_THE_WAY = {
+    # The first StartExecution for a user is the test's own.
+    "Start Retirement": (RETIRING, _delaying(action="states:StartExecution", nth=2)),
+    "Announce Outcome": (RETIRING, _delaying(action="events:PutEvents")),
+    "Tell People": (RETIRING, _delaying(action="sns:Publish")),
+    "Stop Claimant": (BY_HAND, _holding("Stop Claimant")),
+    "Wait Out The Claimant": (BY_HAND, _nothing),
+    "Take Over": (BY_HAND, _holding("Take Over")),
+    "Wait To Take Over Again": (BY_HAND, _failing("Take Over")),
+    "Discard New Key": (
+        PLAIN,
+        _all(_failing("Publish New Key", "refused"), _holding("Discard New Key")),
+    ),
+    "Wait Before Discarding": (PLAIN, _failing("Publish New Key")),
+    "Wait Out Own Calls": (PLAIN, _failing("Check Watch")),
+    "Wait To Close Again": (PLAIN, _failing("Close Rotation")),
+    "Wait To Retry Back-Out": (BACK_OUT, _failing("Reactivate Old Key")),
+    "Deactivate Exposed Key": (
+        EMERGENCY,
+        _all(WITHOUT_NEW_KEY, _holding("Deactivate Exposed Key")),
+    ),
+    "Wait To Deactivate Again": (
+        EMERGENCY,
+        _all(WITHOUT_NEW_KEY, _failing("Deactivate Exposed Key")),
+    ),
+}
+ON_THE_WAY_BACK = {
+    "Reactivate Old Key",
+    "Prove Old Key",
+    "Restore Old Version",
+    "Wait For Return",
+    "Check Return",
+    "Deactivate New Key",
+    "Check Health Before Deactivation",
+    "Check Health",
+}
+
+
+def stops(stack: Stack) -> Iterator[Case]:
+    """StopExecution in every Task and Wait state of the rotation."""
+    definition = json.loads(
+        stack.machines.describe_state_machine(stateMachineArn=stack.rotate_arn)["definition"]
+    )
+    for state, given in definition["States"].items():
+        if given["Type"] not in ("Task", "Wait"):
+            continue
+        on_the_way = (
+            BACK_OUT if state in ON_THE_WAY_BACK else PLAIN,
+            _holding(state) if given["Type"] == "Task" else _nothing,
+        )
+        journey, disturbance = OFF_THE_WAY.get(state, on_the_way)
+        yield Case(
+            f"stopped in {state}",
+            "stopped",
+            journey,
+            disturb=disturbance,
+            meanwhile=_stopping_in(state),
         )
 
-    return delay
+
+def _stopping_in(state: str) -> Step:
+    def stop_there(on: Traveller) -> None:
+        on.reaches(state)
+        stop_it(on)
+        if state in OFF_THE_WAY:
+            on.stack.aws.control.clear_faults(user=on.user.name)
+        if state == "Stop Claimant":
+            # The rotation that was to be stopped may go on waiting: the person tries again.
+            on.start(action="BACK_OUT")
+
+    return stop_there
+
+
+def deaths_of_recoveries() -> Iterator[Case]:
+    """The automatic back-out dies too: the next generation goes on."""
+    for state in (
+        "Take Over",
+        "Reactivate Old Key",
+        "Restore Old Version",
+        "Wait For Return",
+        "Close Rotation",
+    ):
+        yield Case(
+            f"the automatic back-out is stopped in {state}",
+            "stopped",
+            RECOVERY,
+            disturb=_nothing if state.startswith("Wait") else _holding(state),
+            meanwhile=_stopping_the_recovery_in(state),
+        )
+
+
+def _stopping_the_recovery_in(state: str) -> Step:
+    def stop_there(on: Traveller) -> None:
+        on.running = f"{on.running.rsplit(':', 1)[0]}:{recovery_name(on.running)}"
+        on.reaches(state)
+        stop_it(on)
+
+    return stop_there
 
 
 # --- several executions at the same moment -------------------------------------------------------
 
 
+ROTATE: dict[str, object] = {}
+BY_A_PERSON: dict[str, object] = {"action": "BACK_OUT"}
+
+
 def races() -> Iterator[Case]:
-    """Two and ten executions for one user, started at the same moment."""
-    for count in (2, 10):
-        yield Case(
-            f"{count} rotations at once",
-            "raced",
-            Journey("rotation", "ROTATED", _starting(count, {})),
-        )
-    yield Case(
-        "a rotation and a back-out at once",
-        "raced",
-        Journey("rotation", "ROTATED", _both({}, {"action": "BACK_OUT"})),
-    )
-    for number in (2, 5):
-        yield Case(
-            f"{number} back-outs by hand at once",
-            "raced",
-            Journey(
-                "back-out by hand",
-                "BACKED_OUT",
-                _starting(number, {"action": "BACK_OUT"}),
-                prepare=JOURNEYS["back-out by hand"].prepare,
-            ),
-        )
-    yield Case(
-        "a back-out by hand while the automatic one begins",
-        "raced",
-        Journey(
-            "recovery",
-            "BACKED_OUT",
-            _stop_and_back_out,
-            prepare=JOURNEYS["recovery"].prepare,
+    """Two and ten executions for one user, started at the same moment, or with a recovery."""
+    for name, journey, begin in (
+        ("2 rotations at once", PLAIN, _at_once(ROTATE, ROTATE)),
+        ("10 rotations at once", PLAIN, _at_once(*[ROTATE] * 10)),
+        ("a rotation and a back-out at once", PLAIN, _at_once(ROTATE, BY_A_PERSON)),
+        ("2 back-outs by hand at once", BY_HAND, _at_once(*[BY_A_PERSON] * 2)),
+        ("5 back-outs by hand at once", BY_HAND, _at_once(*[BY_A_PERSON] * 5)),
+        (
+            "a back-out by hand while the automatic one begins",
+            RECOVERY,
+            _all(stop_it, starting(**BY_A_PERSON)),
         ),
-    )
-    yield Case(
-        "a rotation while the automatic back-out begins",
-        "raced",
-        Journey("recovery", "BACKED_OUT", _stop_and_rotate, prepare=JOURNEYS["recovery"].prepare),
-    )
+        (
+            "a rotation while the automatic back-out begins",
+            RECOVERY,
+            _all(stop_it, starting(force=True)),
+        ),
+    ):
+        yield Case(name, "raced", replace(journey, begin=begin))
 
 
-def _at_once(on: Traveller, inputs: list[dict[str, object]]) -> None:
-    barrier = threading.Barrier(len(inputs))
+def _at_once(*inputs: dict[str, object]) -> Step:
+    def start_all(on: Traveller) -> None:
+        barrier = threading.Barrier(len(inputs))
 
-    def start(fields: dict[str, object]) -> None:
-        barrier.wait()
-        on.stack.start(on.user.name, **fields)
+        def start(fields: dict[str, object]) -> None:
+            barrier.wait()
+            on.stack.start(on.user.name, **fields)
 
-    threads = [threading.Thread(target=start, args=(fields,)) for fields in inputs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        with ThreadPoolExecutor(len(inputs)) as pool:
+            list(pool.map(start, inputs))
 
-
-def _starting(count: int, fields: dict[str, object]) -> Step:
-    return lambda on: _at_once(on, [fields] * count)
-
-
-def _both(one: dict[str, object], other: dict[str, object]) -> Step:
-    return lambda on: _at_once(on, [one, other])
-
-
-def _stop_and_back_out(on: Traveller) -> None:
-    stop(on.stack, on.running)
-    on.stack.start(on.user.name, action="BACK_OUT")
-
-
-def _stop_and_rotate(on: Traveller) -> None:
-    stop(on.stack, on.running)
-    on.stack.start(on.user.name, force=True)
+    return start_all
 
 
 # --- a person, and other rotators ----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Moment:
-    """When somebody interferes: a state, and the timing that holds the execution there."""
-
-    name: str
-    state: str
-    timing: tuple[tuple[str, int], ...] = ()
-    held: bool = False
+# When somebody interferes: the state, and what holds the execution there.
+MOMENTS: dict[str, tuple[str, Step]] = {
+    "before the publishing": ("Prove New Key", _holding("Prove New Key")),
+    "while waiting for the consumers": ("Wait For Consumers", _nothing),
+    "while watching": ("Watch Consumers", _nothing),
+}
 
 
-BEFORE = Moment("before the publishing", "Prove New Key", held=True)
-WAITING = Moment("while waiting for the consumers", "Wait For Consumers")
-WATCHED = Moment("while watching", "Watch Consumers")
-MOMENTS = (BEFORE, WAITING, WATCHED)
+def _old(on: Traveller) -> str:
+    return on.user.access_key_id
 
 
-def _keys(on: Traveller) -> tuple[str | None, str | None]:
-    """The old key, and the new one if there is one yet."""
-    keys = on.stack.keys(on.user.name)
-    new = [key for key in keys if key != on.user.access_key_id]
-    return (on.user.access_key_id if on.user.access_key_id in keys else None), (
-        new[0] if new else None
+def _new(on: Traveller) -> str:
+    (new,) = on.stack.keys(on.user.name).keys() - {_old(on)}
+    return new
+
+
+def _deactivating(which: Callable[[Traveller], str]) -> Step:
+    return lambda on: on.stack.iam.update_access_key(
+        UserName=on.user.name, AccessKeyId=which(on), Status="Inactive"
     )
 
 
-def _deactivate(on: Traveller, key: str | None) -> None:
-    if key:
-        on.stack.iam.update_access_key(UserName=on.user.name, AccessKeyId=key, Status="Inactive")
-
-
-def _delete(on: Traveller, key: str | None) -> None:
-    if key:
-        on.stack.iam.delete_access_key(UserName=on.user.name, AccessKeyId=key)
+def _deleting(which: Callable[[Traveller], str]) -> Step:
+    return lambda on: on.stack.iam.delete_access_key(UserName=on.user.name, AccessKeyId=which(on))
 
 
 def _reactivate_all(on: Traveller) -> None:
@@ -372,7 +296,7 @@ def _delete_what_is_not_in_charge(on: Traveller) -> None:
     current = on.stack.current_key(on.user.name)
     for key in on.stack.keys(on.user.name):
         if key != current:
-            _delete(on, key)
+            on.stack.iam.delete_access_key(UserName=on.user.name, AccessKeyId=key)
 
 
 def _remove_foreign_pending(on: Traveller) -> None:
@@ -390,31 +314,22 @@ def _foreign_pending(on: Traveller) -> None:
     )
 
 
-def _native(on: Traveller) -> None:
-    """Another rotator: a key of its own in a version of its own, AWSCURRENT at once."""
-    keys = on.stack.keys(on.user.name)
-    if len(keys) == 2:
-        return
-    made = on.stack.iam.create_access_key(UserName=on.user.name)["AccessKey"]
+def _put_in_charge(on: Traveller, key: str, secret: str) -> None:
     on.stack.secrets.put_secret_value(
         SecretId=on.user.secret_name,
-        SecretString=json.dumps(
-            {"AccessKeyId": made["AccessKeyId"], "SecretAccessKey": made["SecretAccessKey"]}
-        ),
+        SecretString=json.dumps({"AccessKeyId": key, "SecretAccessKey": secret}),
     )
+
+
+def _native(on: Traveller) -> None:
+    """Another rotator: a key of its own in a version of its own, AWSCURRENT at once."""
+    made = on.stack.iam.create_access_key(UserName=on.user.name)["AccessKey"]
+    _put_in_charge(on, made["AccessKeyId"], made["SecretAccessKey"])
 
 
 def _take_current_back(on: Traveller) -> None:
     """Another rotator: what AWSCURRENT held before is put back, under a version of its own."""
-    on.stack.secrets.put_secret_value(
-        SecretId=on.user.secret_name,
-        SecretString=json.dumps(
-            {
-                "AccessKeyId": on.user.access_key_id,
-                "SecretAccessKey": on.user.secret_access_key.get_secret_value(),
-            }
-        ),
-    )
+    _put_in_charge(on, _old(on), on.user.secret_access_key.get_secret_value())
 
 
 @dataclass(frozen=True)
@@ -427,120 +342,70 @@ class Act:
     mend: Step | None = None
 
 
+NO_ROOM = ("there is no room",)
 ACTS = (
-    Act("deletes the old key", lambda on: _delete(on, _keys(on)[0])),
-    Act(
-        "deletes the new key",
-        lambda on: _delete(on, _keys(on)[1]),
-        ("BACK_OUT", "reactivate"),
-        _reactivate_all,
-    ),
+    Act("deletes the old key", _deleting(_old)),
+    Act("deletes the new key", _deleting(_new), ("BACK_OUT", "reactivate"), _reactivate_all),
     Act(
         "deactivates the old key",
-        lambda on: _deactivate(on, _keys(on)[0]),
-        ("there is no room", "reactivate", "BACK_OUT"),
+        _deactivating(_old),
+        (*NO_ROOM, "reactivate", "BACK_OUT"),
         _delete_what_is_not_in_charge,
     ),
-    Act(
-        "deactivates the new key",
-        lambda on: _deactivate(on, _keys(on)[1]),
-        ("there is no room",),
-        _delete_what_is_not_in_charge,
-    ),
+    Act("deactivates the new key", _deactivating(_new), NO_ROOM, _delete_what_is_not_in_charge),
     Act("puts a foreign AWSPENDING", _foreign_pending, ("AWSPENDING",), _remove_foreign_pending),
     Act(
         "moves AWSCURRENT back",
         _take_current_back,
-        ("there is no room", "two active keys"),
+        (*NO_ROOM, "two active keys"),
         _delete_what_is_not_in_charge,
     ),
 )
 
 
 def interferences() -> Iterator[Case]:
-    """A person or a foreign process acts once in the middle of a rotation."""
-    for moment in MOMENTS:
+    """A person or a foreign process acts once in the middle of a rotation, or before it."""
+    for when, (state, held) in MOMENTS.items():
         for act in ACTS:
             yield Case(
-                f"somebody {act.name} {moment.name}",
+                f"somebody {act.name} {when}",
                 INTERFERED,
                 PLAIN,
-                disturb=_hold_at(moment),
-                meanwhile=_acting(moment, act),
+                disturb=held,
+                meanwhile=_acting(state, act),
                 allowed=act.allowed,
                 mend=act.mend,
             )
-    yield Case(
-        "somebody creates a key before the rotation does",
-        INTERFERED,
-        PLAIN,
-        disturb=_second_key,
-        allowed=("there is no room",),
-        mend=_delete_what_is_not_in_charge,
-    )
-    yield Case(
-        "a native rotation puts a key of its own in AWSCURRENT",
-        INTERFERED,
-        PLAIN,
-        disturb=_native,
-        allowed=("there is no room",),
-        mend=_delete_what_is_not_in_charge,
-    )
+    for name, disturbance in (
+        ("somebody creates a key before the rotation does", _second_key),
+        ("a native rotation puts a key of its own in charge", _native),
+    ):
+        yield Case(
+            name,
+            INTERFERED,
+            PLAIN,
+            disturb=disturbance,
+            allowed=NO_ROOM,
+            mend=_delete_what_is_not_in_charge,
+        )
+
+
+def _acting(state: str, act: Act) -> Step:
+    def interfere(on: Traveller) -> None:
+        on.reaches(state)
+        act.act(on)
+
+    return interfere
 
 
 def _second_key(on: Traveller) -> None:
     on.stack.add_key(on.user.name, days_old=0)
 
 
-def _hold_at(moment: Moment) -> Step:
-    if not moment.held:
-        return lambda _: None
-    return _holding(moment.state)
-
-
-def _acting(moment: Moment, act: Act) -> Step:
-    def interfere(on: Traveller) -> None:
-        on.stack.reaches(on.running, moment.state, within_seconds=REACHED_WITHIN_SECONDS)
-        act.act(on)
-
-    return interfere
-
-
-# --- faults during a back-out that is itself a recovery ------------------------------------------
-
-
-def deaths_of_recoveries() -> Iterator[Case]:
-    """The automatic back-out dies too: the next generation goes on."""
-    for state in (
-        "Take Over",
-        "Reactivate Old Key",
-        "Restore Old Version",
-        "Wait For Return",
-        "Close Rotation",
-    ):
-        yield Case(
-            f"the automatic back-out is stopped in {state}",
-            "stopped",
-            JOURNEYS["recovery"],
-            disturb=_nothing if state.startswith("Wait") else _holding(state),
-            meanwhile=_stopping_the_recovery_in(state),
-        )
-
-
-def _stopping_the_recovery_in(state: str) -> Step:
-    def stop_there(on: Traveller) -> None:
-        recovery = recovery_of(on.stack, on.running)
-        on.stack.reaches(recovery, state, within_seconds=REACHED_WITHIN_SECONDS)
-        stop(on.stack, recovery)
-
-    return stop_there
-
-
 def others(stack: Stack) -> list[Case]:
     """Every case that is not in the matrix."""
     return [
         *stops(stack),
-        *stops_off_the_way(),
         *deaths_of_recoveries(),
         *races(),
         *interferences(),

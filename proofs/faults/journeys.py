@@ -5,15 +5,15 @@ A journey has two parts: `prepare` runs undisturbed, `begin` starts what the fau
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from proofs.stack.outcomes import LINGERING, WATCHING
+from localaws.control import Joined
+from proofs.faults.executions import LONGEST_SECONDS
 from proofs.stack.scenarios import stop
-from proofs.stack.support import MachineUser, Stack
+from proofs.stack.support import Ended, MachineUser, Stack, result_of
 
 
 class Health:
@@ -63,12 +63,32 @@ class Health:
 
 @dataclass
 class Traveller:
-    """One user on a journey: what the steps need, and the execution that `prepare` started."""
+    """One user on a journey: what the steps need, and the execution that `prepare` started.
+
+    time: where the steps take part; nothing passes them by while they do not sleep there.
+    """
 
     stack: Stack
     health: Health
     user: MachineUser
+    time: Joined
     running: str = ""
+
+    def start(self, **fields: object) -> None:
+        """Start RotateKey for the user: that is the one that runs now."""
+        self.running = self.stack.start(self.user.name, **fields)
+
+    def reaches(self, state: str, arn: str = "") -> None:
+        """Let time pass until the running execution, or another one, has entered a state."""
+        arn = arn or self.running
+        assert self.time.until(arn, state, seconds=LONGEST_SECONDS), f"{arn} never enters {state}"
+
+    def rotate(self, **fields: object) -> Ended:
+        """Run RotateKey to its end; the states are not told."""
+        arn = self.stack.start(self.user.name, **fields)
+        assert self.time.until(arn, seconds=LONGEST_SECONDS), f"{arn} does not end"
+        found = self.stack.machines.describe_execution(executionArn=arn)
+        return Ended(arn, found["status"], found.get("error"), result_of(found), [])
 
 
 @dataclass(frozen=True)
@@ -88,59 +108,45 @@ class Journey:
     hurt: bool = False
 
 
-def _rotate(on: Traveller) -> None:
-    on.stack.start(on.user.name, timing={"retentionSeconds": 1})
-
-
 def _hurt(on: Traveller) -> None:
     on.health.hurt_by_deactivation(on.user)
 
 
-def _plain(on: Traveller) -> None:
-    on.stack.start(on.user.name)
+def _open_at(state: str) -> Callable[[Traveller], None]:
+    def open_there(on: Traveller) -> None:
+        on.start()
+        on.reaches(state)
+
+    return open_there
 
 
-def _watch(on: Traveller) -> None:
-    on.running = on.stack.start(on.user.name, timing=WATCHING)
-    on.stack.reaches(on.running, "Watch Consumers", within_seconds=300)
+def starting(**fields: object) -> Callable[[Traveller], None]:
+    """Start RotateKey for the user."""
+    return lambda on: on.start(**fields)
 
 
-def _linger(on: Traveller) -> None:
-    on.running = on.stack.start(on.user.name, timing=LINGERING)
-    on.stack.reaches(on.running, "Wait For Consumers", within_seconds=300)
-
-
-def _stop(on: Traveller) -> None:
+def stop_it(on: Traveller) -> None:
+    """Stop what runs, as a person does."""
     stop(on.stack, on.running)
 
 
-def _back_out(on: Traveller) -> None:
-    on.stack.start(on.user.name, action="BACK_OUT")
-
-
 def _emergency(on: Traveller) -> None:
-    on.stack.start(mode="EMERGENCY", accessKeyId=on.user.access_key_id)
+    on.running = on.stack.start(mode="EMERGENCY", accessKeyId=on.user.access_key_id)
 
 
 JOURNEYS = {
     journey.name: journey
     for journey in (
-        Journey("rotation", "ROTATED", _rotate),
-        Journey("back-out", "BACKED_OUT", _plain, prepare=_hurt, hurt=True),
-        Journey("recovery", "BACKED_OUT", _stop, prepare=_watch),
-        Journey("back-out by hand", "BACKED_OUT", _back_out, prepare=_linger),
+        Journey("rotation", "ROTATED", starting(timing={"retentionSeconds": 1})),
+        Journey("back-out", "BACKED_OUT", starting(), prepare=_hurt, hurt=True),
+        Journey("recovery", "BACKED_OUT", stop_it, prepare=_open_at("Watch Consumers")),
+        Journey(
+            "back-out by hand",
+            "BACKED_OUT",
+            starting(action="BACK_OUT"),
+            prepare=_open_at("Wait For Consumers"),
+        ),
         Journey("emergency", "ROTATED", _emergency, emergency=True),
-        Journey("first key", "ISSUED", _plain, key=False),
+        Journey("first key", "ISSUED", starting(), key=False),
     )
 }
-
-
-def user_of(given: str) -> tuple[str | None, str | None]:
-    """The user name and the access key id that an execution's input names."""
-    try:
-        fields = json.loads(given)
-    except ValueError:
-        return None, None
-    if not isinstance(fields, dict):
-        return None, None
-    return fields.get("userName"), fields.get("accessKeyId")

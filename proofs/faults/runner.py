@@ -6,26 +6,37 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from localaws.launcher import ADMIN_ACCESS_KEY_ID, ADMIN_SECRET_ACCESS_KEY
-from proofs.faults.consumer import ConsumerProcess, Report
+from localaws.consumer import Consumer, Counts
 from proofs.faults.executions import Executions
 from proofs.faults.journeys import Health, Journey, Traveller
 from proofs.faults.matrix import Point, points
 from proofs.faults.observer import UNCHANGED, Observed, Run, violations
 from proofs.stack.outcomes import STILL_FENCED
-from proofs.stack.support import PARAMETERS, Ended, MachineUser, Stack
+from proofs.stack.support import PARAMETERS as stack_parameters
+from proofs.stack.support import Ended, MachineUser, Stack
 
+# Those of the other tests in half minutes: on a moved clock they take no longer, and what a busy
+# computer takes for its work is nothing beside them. It looks less often, as with the defaults, and
+# the fence outlasts a call that is held.
+HALF_MINUTE = 30
+PARAMETERS = {
+    name: str(HALF_MINUTE * int(value)) if name.endswith("Seconds") else value
+    for name, value in stack_parameters.items()
+} | {"PollMinSeconds": "60", "PollMaxSeconds": "120", "FenceSeconds": "300"}
 QUIET_SECONDS = float(PARAMETERS["QuietPeriodSeconds"])
+FENCE_SECONDS = float(PARAMETERS["FenceSeconds"])
+# A consumer calls, and looks into its secret, every so often; it looks so often before it fails.
+INTERVAL_SECONDS = 30
+RETRIES = 10
 FURTHER_ROTATES = 12
 FINISHED = "finishing the back-out"
 INTERFERED = "interfered"
-# What an EMERGENCY or a person cuts off must not be what reads the secret.
-READER = (ADMIN_ACCESS_KEY_ID, ADMIN_SECRET_ACCESS_KEY)
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class Result:
     end: str
     struck: bool
     violations: list[str]
-    report: Report
+    consumer: Counts
     seconds: float
     runs: list[Run] = field(default_factory=list)
 
@@ -75,7 +86,6 @@ class Runner:
 
     def close(self) -> None:
         """Stop what runs in this process."""
-        self.executions.close()
         self.health.close()
 
     def record(self, journeys: Iterable[Journey]) -> Iterator[Point]:
@@ -84,7 +94,7 @@ class Runner:
         since: dict[str, float] = {}
 
         def note(on: Traveller) -> None:
-            since[on.user.name] = time.time()
+            since[on.user.name] = self.stack.aws.control.now()
 
         noted = [Case(case.name, case.kind, case.journey, disturb=note) for case in cases]
         results = list(self.run(noted, at_once=len(noted)))
@@ -103,9 +113,6 @@ class Runner:
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:  # Ctrl-C, or the caller has seen enough: nobody waits for the rest
-            self.executions.give_up()
-            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -116,89 +123,100 @@ class Runner:
             return self._run(case)
         except (AssertionError, ClientError) as problem:
             told = [f"the case could not be finished: {problem}"]
-            return Result(case, "", "", False, told, Report(), time.monotonic() - began)
+            return Result(case, "", "", False, told, Counts(), time.monotonic() - began)
 
     def _run(self, case: Case) -> Result:
         began = time.monotonic()
-        stack, journey = self.stack, case.journey
-        # Old enough to be rotated, not so old that it counts as unused for want of a recorded use.
-        user = stack.user(key=journey.key, days_old=30)
-        self.executions.owns(user.access_key_id, user.name)
-        consumer = self._consumer(user, case) if journey.key else None
-        on = Traveller(stack, self.health, user)
-        try:
-            journey.prepare(on)
-            since = time.time()
+        control = self.stack.aws.control
+        with control.join() as here, ExitStack() as at_end:
+            # Old enough to be rotated, not so old that it counts as unused for want of a recorded
+            # use.
+            user = self.stack.user(key=case.journey.key, days_old=30)
+            self.executions.owns(user.access_key_id, user.name)
+            on = Traveller(self.stack, self.health, user, here)
+            consumer = self._consumer(on, case, at_end) if case.journey.key else None
+            case.journey.prepare(on)
             case.disturb(on)
-            journey.begin(on)
+            case.journey.begin(on)
             case.meanwhile(on)
-            problems = self._rest(case, user.name, since)
-            struck = bool(stack.aws.control.faults_fired(user=user.name))
-            stack.aws.control.clear_faults(user=user.name)
+            problems = self._rest(case, on)
+            struck = bool(control.faults_fired(user=user.name))
+            control.clear_faults(user=user.name)
             self.health.heal(user.name)
             runs = self.executions.runs(user.name)
-            rests = [(len(stack.aws.control.changes(user.name)), time.time())]
+            rests = [(len(control.changes(user.name)), control.now())]
             if consumer is None:
-                consumer = self._consumer(self._first_key_of(user), case)
+                on.user = self._first_key_of(on)
+                consumer = self._consumer(on, case, at_end)
             further, told = self._rotate_on(case, on)
             problems += told
             if further is not None:
-                problems += self._rest(case, user.name, since)
-                rests.append((len(stack.aws.control.changes(user.name)), time.time()))
-        finally:
-            report = Report() if consumer is None else consumer.stop()
+                problems += self._rest(case, on)
+                rests.append((len(control.changes(user.name)), control.now()))
         seen = Observed(
-            changes=stack.aws.control.changes(user.name),
+            changes=control.changes(user.name),
             runs=self.executions.runs(user.name),
             rests=rests,
             quiet_seconds=QUIET_SECONDS,
-            exposed=frozenset({user.access_key_id} if journey.emergency else ()),
+            exposed=frozenset({user.access_key_id} if case.journey.emergency else ()),
             interfered=case.kind == INTERFERED,
         )
         problems += violations(seen)
         if "CLAIM" in seen.changes[-1].labels:
             problems.append("after a further ROTATE somebody still holds the claim")
         seconds = time.monotonic() - began
-        return Result(case, user.name, _end_of(runs), struck, problems, report, seconds, runs)
-
-    def _consumer(self, user: MachineUser, case: Case) -> ConsumerProcess:
-        return ConsumerProcess(
-            self.stack.aws.endpoint_url,
-            user.secret_name,
-            user.access_key_id,
-            user.secret_access_key.get_secret_value(),
-            reader=READER if case.journey.emergency or case.kind == INTERFERED else None,
+        return Result(
+            case, user.name, _end_of(runs), struck, problems, consumer.counts, seconds, runs
         )
 
-    def _first_key_of(self, user: MachineUser) -> MachineUser:
+    def _consumer(self, on: Traveller, case: Case, at_end: ExitStack) -> Consumer:
+        """Somebody who works with the user's key all the time, until `at_end`."""
+        # What an EMERGENCY or a person cuts off must not be what reads the secret.
+        reads_itself = not case.journey.emergency and case.kind != INTERFERED
+        consumer = Consumer(
+            client=self.stack.aws.client,
+            secret_name=on.user.secret_name,
+            access_key_id=on.user.access_key_id,
+            secret_access_key=on.user.secret_access_key,
+            interval_seconds=INTERVAL_SECONDS,
+            refresh_seconds=0,
+            retries=RETRIES,
+            works_first=True,
+            reader=None if reads_itself else self.stack.secrets,
+            joined=self.stack.aws.control.join(passive=True),
+        )
+        at_end.callback(consumer.stop)
+        return consumer.start()
+
+    def _first_key_of(self, on: Traveller) -> MachineUser:
         """The user with the key that was issued to it, if one was: what a person hands out."""
         for _ in range(FURTHER_ROTATES):
             try:
-                found = self.stack.secrets.get_secret_value(SecretId=user.secret_name)
+                found = self.stack.secrets.get_secret_value(SecretId=on.user.secret_name)
                 value = json.loads(found["SecretString"])
                 return MachineUser(
-                    user.name, value["AccessKeyId"], SecretStr(value["SecretAccessKey"])
+                    on.user.name, value["AccessKeyId"], SecretStr(value["SecretAccessKey"])
                 )
             except (ClientError, KeyError):
-                self.stack.rotate(user.name, force=True)
-        raise AssertionError(f"no key can be issued to {user.name}")
+                on.rotate(force=True)
+        raise AssertionError(f"no key can be issued to {on.user.name}")
 
-    def _rest(self, case: Case, user: str, since: float) -> list[str]:
-        if not self.executions.rest(user, since=since):
-            return ["did not come to rest within 400 seconds"]
-        missing = [] if case.orphaned else self.executions.unrecovered(user)
+    def _rest(self, case: Case, on: Traveller) -> list[str]:
+        if not self.executions.rest(on.user.name, on.time):
+            return ["did not come to rest within hours"]
+        missing = [] if case.orphaned else self.executions.unrecovered(on.user.name)
         return [f"nothing was started to recover {arn}" for arn in missing]
 
     def _rotate_on(self, case: Case, on: Traveller) -> tuple[Ended | None, list[str]]:
         """ROTATE with force until ROTATED, doing nothing but what a rejection says."""
         mended = False
         for _ in range(FURTHER_ROTATES):
-            ended = self.stack.rotate(on.user.name, force=True, reason="a further one")
+            ended = on.rotate(force=True, reason="a further one")
             if ended.result.get("outcome") in ("ROTATED", "ISSUED"):
                 return ended, []
             reason = str(ended.result.get("reason"))
             if ended.error == "RequestRejected" and STILL_FENCED in reason:
-                time.sleep(1)  # the rejection says when; the fence of this stack is short
+                on.time.sleep(FENCE_SECONDS)  # the rejection says when
                 continue
             if ended.error == "RotationBackedOut" and FINISHED in reason:
                 continue  # what it found was an unfinished back-out; it has finished it

@@ -82,17 +82,9 @@ def consuming(
     separate_reader: it reads its secret with another identity (here the administrator's), so
     that it finds the new key also after its own was deactivated.
     """
-    reader = stack.aws.client("secretsmanager")
-
-    def client(name: str, *, access_key_id: str, secret_access_key: str) -> Any:
-        if name == "secretsmanager" and separate_reader:
-            return reader
-        return stack.aws.client(
-            name, access_key_id=access_key_id, secret_access_key=secret_access_key
-        )
-
     consumer = Consumer(
-        client=client,
+        client=stack.aws.client,
+        reader=stack.secrets if separate_reader else None,
         secret_name=user.secret_name,
         access_key_id=user.access_key_id,
         secret_access_key=user.secret_access_key,

@@ -151,9 +151,8 @@ class Stack:
         """Create a key as a person would, and backdate it."""
         made = self.iam.create_access_key(UserName=name)["AccessKey"]
         self.created.append(SecretStr(made["SecretAccessKey"]))
-        self.aws.control.backdate_key(
-            made["AccessKeyId"], datetime.now(UTC) - timedelta(days=days_old)
-        )
+        now = datetime.fromtimestamp(self.aws.control.now(), UTC)
+        self.aws.control.backdate_key(made["AccessKeyId"], now - timedelta(days=days_old))
         return MachineUser(name, made["AccessKeyId"], SecretStr(made["SecretAccessKey"]))
 
     def consumer(self, user: MachineUser, **options: Any) -> Consumer:

@@ -162,9 +162,14 @@ class Inbox:
             messages = received.get("Messages", [])
             if not messages:
                 return
-            for message in messages:
-                self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                yield json.loads(message["Body"])
+            self._sqs.delete_message_batch(
+                QueueUrl=url,
+                Entries=[
+                    {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                    for number, message in enumerate(messages)
+                ],
+            )
+            yield from (json.loads(message["Body"]) for message in messages)
 
 
 def secrets_of(aws: Account) -> set[str]:
