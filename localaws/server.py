@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import shutil
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
 from ministack import app as ministack_app
 
 from localaws import overlay
 from localaws.middleware import Announcing, Middleware
-from localaws.webserver import serve
 
 MOST_FILES = 65_536
 
@@ -65,10 +66,19 @@ def main() -> None:
 
 
 async def _serve(application: Any, listener: int) -> None:
+    config = Config()
+    config.bind = [f"fd://{listener}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.5
+    config.loglevel = "WARNING"
+    logging.getLogger("hypercorn.access").disabled = True
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
-    with socket.socket(fileno=listener) as bound:
-        await serve(application, bound, ending)
+
+    async def ended() -> None:
+        await ending.wait()
+
+    await serve(application, config, shutdown_trigger=ended)
 
 
 def _nothing() -> None:
