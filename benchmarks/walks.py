@@ -127,8 +127,8 @@ RETIRED = Walk(
 FLEET = Walk(
     "rotate_fleet",
     (
-        "Audit Account", "Audited?", "Choose Users", "Rotate Anyone?", "Rotate Users", "Sum Up", "Announce Run",
-        "Tell People", "How Did It End?", "Fleet Run Ended",
+        "Audit Account", "Audited?", "Choose Users", "Rotate Anyone?", "Rotate Users", "Sum Up",
+        "Announce Run", "Tell People", "How Did It End?", "Fleet Run Ended",
     ),
 )  # fmt: skip
 BATCH = Walk(
