@@ -286,7 +286,11 @@ def with_faults(shell: Shell) -> None:
     shell.run("runbook onboard-keyturn")
     shell.run("runbook fleet")
     with consuming(shell.stack, shell.user) as consumer:
+        # A busy computer needs a while for the commands between the start and the stop.
+        longer = {"Key": "keyturn:watch-seconds", "Value": "600"}
+        shell.stack.secrets.tag_resource(SecretId=shell.user.secret_name, Tags=[longer])
         shell.run("runbook test-abort")
+        shell.stack.secrets.untag_resource(SecretId=shell.user.secret_name, TagKeys=[longer["Key"]])
         eventually(
             lambda: "CLAIM" not in shell.stack.labels(shell.user.name),
             within_seconds=60,
