@@ -8,7 +8,7 @@ from typing import Any
 
 from keyturn.aws import iam
 from keyturn.model.identifiers import masked
-from keyturn_cli import aws, output, people, runs, watch
+from keyturn_cli import aws, output, runs, users, watch
 from keyturn_cli.errors import CliError
 from keyturn_cli.runs import Run
 from keyturn_cli.stack import Stack
@@ -135,12 +135,12 @@ def find_run(stack: Stack, subject: str) -> Run:
         if ":execution:" not in subject:
             raise CliError(f"{subject} is not the ARN of an execution")
         return Run(subject)
-    person = people.look(subject, stack)
-    arn = person.execution_arn or person.last_execution_arn
+    found = users.look(subject, stack)
+    arn = found.execution_arn or found.last_execution_arn
     if arn is None:
         raise CliError(
             f"no execution has worked on {subject} yet; start one: keyturn rotate {subject}"
         )
-    if person.execution_arn is None:
+    if found.execution_arn is None:
         output.note(f"nothing is running for {subject}; this is the last execution")
     return Run(arn)

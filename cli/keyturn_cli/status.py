@@ -17,7 +17,7 @@ from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
 from keyturn.model.identifiers import key_of_version, masked
 from keyturn.model.world import Key, Label, LastResult, SecretState, is_managed
 from keyturn.rotate import snapshot
-from keyturn_cli import aws, output, people, runs
+from keyturn_cli import aws, output, runs, users
 from keyturn_cli.errors import explain
 from keyturn_cli.runs import Run
 from keyturn_cli.stack import Stack
@@ -122,14 +122,14 @@ def _run_of(secret: Listed) -> Run | None:
 
 def of_one(stack: Stack, user: str) -> Row:
     """Return the row of one user, who need not have a secret."""
-    person = people.look(user, stack)
-    secret = person.secret
-    arn = person.execution_arn
+    found = users.look(user, stack)
+    secret = found.secret
+    arn = found.execution_arn
     return Row(
         user=user,
-        keys=person.keys,
+        keys=found.keys,
         current_key=secret.key(Label.CURRENT) if secret else None,
-        last=person.last_result,
+        last=found.last_result,
         in_flight=bool(secret and secret.version(Label.CLAIM)),
         run=runs.glance(arn) if arn else None,
         trouble=_no_secret(secret),
@@ -209,7 +209,7 @@ def as_json(one: Row) -> dict[str, Any]:
     return {
         "userName": one.user,
         "keys": [
-            people.key_json(key, "current" if key.id == one.current_key else "") for key in one.keys
+            users.key_json(key, "current" if key.id == one.current_key else "") for key in one.keys
         ],
         "lastResult": one.last.outcome if one.last else None,
         "lastResultAt": one.last.at if one.last else None,

@@ -23,8 +23,8 @@ from keyturn.model.errors import AwsRefused, AwsThrottled, KeyturnError
 from keyturn.model.identifiers import is_intent, key_of_version, masked
 from keyturn.model.world import Key
 from keyturn_cli import output, runs
-from keyturn_cli.people import SHOWN_LABELS
 from keyturn_cli.runs import Run, Visit
+from keyturn_cli.users import SHOWN_LABELS
 from keyturn_cli.words import STATES, left, span, stamp, used
 
 LOOK_MIN_SECONDS = 2.0

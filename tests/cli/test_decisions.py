@@ -21,12 +21,12 @@ from keyturn.model.world import Key, Label, LastResult, SecretState, Tag
 from keyturn.rotate.beginning import assess
 from keyturn.rotate.decision import Ask, Step
 from keyturn_cli import app as wiring
-from keyturn_cli import aws, onboard, people, plan, start, status
+from keyturn_cli import aws, onboard, plan, start, status, users
 from keyturn_cli.errors import CliError
 from keyturn_cli.onboard import Facts, Given
-from keyturn_cli.people import Person
 from keyturn_cli.runs import Run, Visit
 from keyturn_cli.stack import Stack
+from keyturn_cli.users import MachineUser
 from tests.unit import worlds
 from tests.unit.worlds import K1, K2, MARK, NOW, POLICY, key, ours, secret, world
 
@@ -130,7 +130,7 @@ def test_a_user_whose_secret_is_being_deleted_is_not_shown_as_at_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gone = replace(secret(ours(K1)), scheduled_for_deletion=True)
-    monkeypatch.setattr(people, "look", lambda *_: Person("ci", NOW, (key(K1),), gone))
+    monkeypatch.setattr(users, "look", lambda *_: MachineUser("ci", NOW, (key(K1),), gone))
     assert status.summary(status.of_one(STACK, "ci"), NOW)[-1] == (
         "the secret is scheduled for deletion"
     )
@@ -165,8 +165,8 @@ def test_a_last_result_without_a_time_zone_is_shown_too() -> None:
 
 def test_a_key_is_named_by_its_labels() -> None:
     state = secret(ours(K2), backout=ours(K1), exposed=ours(K1))
-    person = Person("ci", NOW, (key(K1), key(K2)), state)
-    assert [person.role(one) for one in person.keys] == ["way back, exposed", "current"]
+    found = MachineUser("ci", NOW, (key(K1), key(K2)), state)
+    assert [found.role(one) for one in found.keys] == ["way back, exposed", "current"]
 
 
 OFFBOARDED = {Tag.OFFBOARDED: "2026-01-01T00:00:00.000Z"}
@@ -215,7 +215,7 @@ def test_the_status_of_one_who_is_marked_offboarded_says_how_to_undo_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     marked = secret(ours(K1), record=OFFBOARDED)
-    monkeypatch.setattr(people, "look", lambda *_: Person("ci", NOW, (key(K1),), marked))
+    monkeypatch.setattr(users, "look", lambda *_: MachineUser("ci", NOW, (key(K1),), marked))
     row = status.of_one(STACK, "ci")
     assert status.summary(row, NOW)[-1] == (
         "at rest; offboarded, so fleet runs pass it over: keyturn onboard ci takes it in again"

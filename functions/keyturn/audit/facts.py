@@ -38,7 +38,7 @@ _DAY = timedelta(days=1)
 _CLOCKS_DIFFER = _DAY
 
 
-class Key(NamedTuple):
+class KeyFacts(NamedTuple):
     """One of the two slots: whether its key is active, and the ranks of its dates."""
 
     slot: int
@@ -76,9 +76,9 @@ class Facts(NamedTuple):
     managed: int
 
     @property
-    def keys(self) -> tuple[Key, Key]:
+    def keys(self) -> tuple[KeyFacts, KeyFacts]:
         """Both slots."""
-        return Key(1, *self[5:8]), Key(2, *self[8:11])
+        return KeyFacts(1, *self[5:8]), KeyFacts(2, *self[8:11])
 
 
 class Calendar:

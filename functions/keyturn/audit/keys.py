@@ -18,7 +18,7 @@ from keyturn.audit.facts import (
     YES,
     Calendar,
     Facts,
-    Key,
+    KeyFacts,
     parsed,
 )
 from keyturn.audit.model import KeyRecord, Need
@@ -83,7 +83,7 @@ def is_managed(facts: Facts) -> bool | None:
     return None if facts.managed == NOT_KNOWN else facts.managed != UNMANAGED
 
 
-def _need(key: Key, facts: Facts, calendar: Calendar) -> tuple[Need, str]:
+def _need(key: KeyFacts, facts: Facts, calendar: Calendar) -> tuple[Need, str]:
     """Return what becomes of a key, and the advice in words."""
     if key.active == NO:
         then = "delete it when nothing is missing."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from keyturn.audit.facts import BROKEN, NO, NO_DATE, YES, Calendar, Facts, Key
+from keyturn.audit.facts import BROKEN, NO, NO_DATE, YES, Calendar, Facts, KeyFacts
 
 
 class Credential(NamedTuple):
@@ -42,7 +42,7 @@ def _and_known(enabled: int, rank: int, answer: bool) -> int:
     return all_of(enabled, BROKEN if rank < 0 else int(answer))
 
 
-def key_older_than(key: Key, calendar: Calendar, days: int) -> int:
+def key_older_than(key: KeyFacts, calendar: Calendar, days: int) -> int:
     """CIS 1.14 (v3), Security Hub IAM.3: an active key, strictly older."""
     return _and_known(key.active, key.rotated, calendar.over(key.rotated, days))
 

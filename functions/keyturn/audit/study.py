@@ -70,7 +70,7 @@ _QUESTIONS = (
 
 
 @dataclass(frozen=True)
-class Measure:
+class StudyCount:
     """One measure of the study: how many users of how many, here and there."""
 
     id: str
@@ -122,14 +122,14 @@ class Tables:
                 self._tiers[calendar.tier(key.rotated)] += users
 
     @property
-    def measures(self) -> list[Measure]:
+    def measures(self) -> list[StudyCount]:
         """The study's measures of the users counted so far."""
         return [self._measure(question) for question in _QUESTIONS]
 
-    def _measure(self, asked: _Question) -> Measure:
+    def _measure(self, asked: _Question) -> StudyCount:
         yes, no, broken = (self._answers[asked.id, answer] for answer in (YES, NO, BROKEN))
         of = yes + no + broken
-        return Measure(asked.id, asked.words, yes, of, broken, asked.study_count, asked.study_of)
+        return StudyCount(asked.id, asked.words, yes, of, broken, asked.study_count, asked.study_of)
 
     @property
     def key_tiers(self) -> list[tuple[str, int]]:

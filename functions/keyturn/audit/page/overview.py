@@ -9,7 +9,7 @@ from keyturn.audit.counts import AccountCounts, NotJudged, Report, by_rule, by_s
 from keyturn.audit.model import Severity
 from keyturn.audit.page.lists import filters, table
 from keyturn.audit.page.markup import RULES, SEVERITIES, counted, moment, number, share, text
-from keyturn.audit.study import STUDY, STUDY_ACCOUNTS, STUDY_USERS, Measure
+from keyturn.audit.study import STUDY, STUDY_ACCOUNTS, STUDY_USERS, StudyCount
 
 _ROW = 44  # a bar of the chart, with its words
 _NAMED = 10  # accounts named in a sentence before the rest are only counted
@@ -213,7 +213,7 @@ def study(report: Report) -> Iterator[str]:
     yield "</tbody></table></section>"
 
 
-def _measure(one: Measure) -> str:
+def _measure(one: StudyCount) -> str:
     doubt = f"<small>and {number(one.unknown)} not known</small>" if one.unknown else ""
     return (
         f'<tr><td class="what">{text(one.words)}{doubt}</td>'

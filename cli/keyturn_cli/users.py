@@ -17,7 +17,7 @@ SHOWN_LABELS = (Label.CURRENT, Label.PENDING, Label.BACKOUT, Label.CLAIM, Label.
 
 
 @dataclass(frozen=True)
-class Person:
+class MachineUser:
     """A machine user. `now` is AWS's clock; `execution_arn` names the holder of the claim.
 
     `last_execution_arn` is the newest claimant, whether or not it still works.
@@ -61,7 +61,7 @@ class Person:
         return found
 
 
-def look(user: str, stack: Stack) -> Person:
+def look(user: str, stack: Stack) -> MachineUser:
     """Return how a user stands.
 
     Raises:
@@ -72,7 +72,7 @@ def look(user: str, stack: Stack) -> Person:
     if iam.get_user(user) is None:
         raise CliError(f"there is no IAM user {user} in this account; check the name")
     ring = iam.list_keys(user)
-    return Person(user, ring.now, ring.keys, secret, holder, newest)
+    return MachineUser(user, ring.now, ring.keys, secret, holder, newest)
 
 
 def claimants(secret: SecretState | None) -> tuple[str | None, str | None]:
