@@ -292,7 +292,7 @@ def bad_health_after_the_deactivation(stack: Stack) -> None:
         "BACKED_OUT",
         user=user.name,
         error="RotationBackedOut",
-        reason="bad twice in a row: status 503",
+        reason="bad 2 times in a row: status 503",
         times="proven published deactivated reactivated",
     )
     assert ended.states.count("Check Health") >= 2
