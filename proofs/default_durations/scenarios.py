@@ -255,7 +255,7 @@ def bad_health_in_the_watch(hands: Hands) -> None:
         "BACKED_OUT",
         user=user.name,
         error="RotationBackedOut",
-        reason="bad twice in a row: status 503",
+        reason="bad 2 times in a row: status 503",
         times="proven published deactivated reactivated",
     )
     assert_back(hands, user, ended, new="Inactive")
