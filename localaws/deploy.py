@@ -101,17 +101,17 @@ class _Artifacts:
         with suppress(self._s3.exceptions.BucketAlreadyOwnedByYou):
             self._s3.create_bucket(Bucket=self._bucket, **options)
 
-    def put(self, content: bytes) -> str:
+    def put(self, content: bytes) -> tuple[str, str]:
         """Upload a content; returns bucket and key."""
         key = hashlib.sha256(content).hexdigest()
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=content)
-        return f"{self._bucket}/{key}"
+        return self._bucket, key
 
 
 def _packaged(template: Path, artifacts: _Artifacts) -> dict[str, Any]:
     """The template with the files and folders that it names uploaded, each once."""
     content: dict[str, Any] = yaml.load(template.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    uploaded: dict[Path, str] = {}
+    uploaded: dict[Path, tuple[str, str]] = {}
     for properties in _holders(content):
         for name in UPLOADED:
             named = properties.get(name)
@@ -122,8 +122,13 @@ def _packaged(template: Path, artifacts: _Artifacts) -> dict[str, Any]:
                 if not path.exists():
                     raise LocalAwsError(f"{template} names {named}, which does not exist")
                 body = _zipped(path) if path.is_dir() else path.read_bytes()
-                uploaded[path] = f"s3://{artifacts.put(body)}"
-            properties[name] = uploaded[path]
+                uploaded[path] = artifacts.put(body)
+            bucket, key = uploaded[path]
+            # As the SAM CLI packages them; its `sam delete` understands nothing else.
+            of_a_machine = name == "DefinitionUri"
+            properties[name] = (
+                {"Bucket": bucket, "Key": key} if of_a_machine else f"s3://{bucket}/{key}"
+            )
     return content
 
 

@@ -85,7 +85,9 @@ CASES = [
         ),
         consumers_follow=False,
     ),
-    Case(Moment("closing", "Close Rotation", "secretsmanager:TagResource", "Decide", "before")),
+    Case(
+        Moment("closing", "Close Rotation", "secretsmanager:TagResource", "CloseRotation", "before")
+    ),
 ]
 
 
@@ -223,7 +225,7 @@ for _case in CASES:
 def one_that_had_decided(stack: Stack) -> None:
     """Its claim was off, only the answer was lost: nothing is left to do, or to be changed."""
     user = stack.user()
-    case = Case(Moment("closed", "Close Rotation", _SWAP, "Decide"))
+    case = Case(Moment("closed", "Close Rotation", _SWAP, "CloseRotation"))
     dead = interrupted(stack, user, case)
     before, moment = At.now(stack, user.name), now()
     redrive(stack, dead)

@@ -56,7 +56,6 @@ INLINE_ELSEWHERE = {
     "make consumers": "tests/consumers runs it with fewer rounds",
     "make test": "it is what runs this test",
     "sam build": "tests/template/test_sam_build.py",
-    "sam deploy": "tests/template/test_sam_deploy.py",
     "keyturn watch EXECUTION_ARN": "tests/cli/test_watching.py",
     "keyturn --help": "the help in docs/cli.md is generated from it (tests/template/test_docs.py)",
     "aws cloudwatch set-alarm-state": "not a whole command; tests/statemachine/test_evidence.py "

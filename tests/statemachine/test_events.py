@@ -156,6 +156,7 @@ def could_not_be_checked(stack: Stack) -> None:
     """Nothing is known of the user yet, and still somebody is told."""
     user = stack.user()
     fault = {"kind": "error_before", "user": user.name, "status": 400, "code": "InvalidInput"}
+    fault |= {"count": 9}  # it is tried again
     stack.aws.control.inject(FaultRule(action="iam:GetUser", **fault))  # type: ignore[arg-type]
     ended = stack.rotate(user.name)
     assert (ended.error, ended.result["outcome"]) == ("RotationFailed", "FAILED"), ended.result[

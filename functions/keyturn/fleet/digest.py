@@ -15,7 +15,7 @@ from keyturn.model.identifiers import masked_in
 from keyturn.model.moments import iso
 from keyturn.rotate.announce import Announcement
 
-DETAIL_TYPE = "Fleet FleetRun Ended"
+DETAIL_TYPE = "Fleet Run Ended"
 STILL_RUNNING = "STILL_RUNNING"
 NOT_STARTED = "NOT_STARTED"
 NOT_KNOWN = "NOT_KNOWN"
