@@ -280,7 +280,7 @@ def an_alarm_in_the_watch(hands: Hands) -> None:
         "BACKED_OUT",
         user=user.name,
         error="RotationBackedOut",
-        reason=f"in ALARM: {alarm}",
+        reason=f"the alarm {alarm} was bad: in ALARM",
         times="proven published deactivated reactivated",
     )
     assert_back(hands, user, ended, new="Inactive")

@@ -378,7 +378,7 @@ def interferences() -> Iterator[Case]:
             )
     for name, disturbance in (
         ("somebody creates a key before the rotation does", _second_key),
-        ("a native rotation puts a key of its own in charge", _native),
+        ("a native rotation puts a key of its own in AWSCURRENT", _native),
     ):
         yield Case(
             name,

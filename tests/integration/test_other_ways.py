@@ -150,7 +150,7 @@ class TestResuming:
         account.dies(published)
         old = key(published, "old")
         emergency = account.execution(userName="ci", accessKeyId=old, mode="EMERGENCY")
-        assert emergency.call("check_request")["next"] == "CUT_OVER"
+        assert emergency.call("check_request")["next"] == "DEACTIVATE"
 
         def deletes() -> None:
             if "CLAIM" in account.labels() and old in account.statuses():
@@ -186,7 +186,7 @@ class TestLabels:
     ) -> None:
         assert issued.rotation is not None
         issued.rotation["oldExposed"] = True
-        assert issued.call("publish_new_key")["next"] == "CUT_OVER"
+        assert issued.call("publish_new_key")["next"] == "DEACTIVATE"
 
     @pytest.mark.parametrize("label", ["BACKOUT", "AWSCURRENT"])
     def test_a_label_that_is_moved_in_between_is_left_where_it_is(
