@@ -46,7 +46,7 @@ def deploy(
     cloudformation = aws.client("cloudformation")
     request = {
         "StackName": stack_name,
-        "TemplateURL": f"{aws.endpoint_url}/{artifacts.put(packaged.encode())}",
+        "TemplateURL": "/".join((aws.endpoint_url, *artifacts.put(packaged.encode()))),
         "Parameters": [
             {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
         ],

@@ -91,7 +91,7 @@ ACTIVE_DELETED = change(4, {NEW: "Active"}, PUBLISHED.labels)
         ([BEGUN, UNCLAIMED, *CLEAN[3:]], ROTATED, "created without a claim"),
         ([*CLEAN[:4], TOO_EARLY, DECIDED], ROTATED, "2.0 seconds after a consumer used it"),
         ([*CLEAN[:5], CURRENT_DELETED], ROTATED, "in AWSCURRENT was deleted"),
-        ([*CLEAN[:4], ACTIVE_DELETED], ROTATED, "deleted after it had been in charge"),
+        ([*CLEAN[:4], ACTIVE_DELETED], ROTATED, "deleted after it had been in AWSCURRENT"),
         ([*CLEAN[:-1], DECIDED, change(31, {NEW: "Active"}, DECIDED.labels)], ROTATED,
          "deleted without a claim"),
         (CLEAN[:3], ended("FAILED", "RotationFailed"), "the new key is still there"),
