@@ -1,4 +1,4 @@
-"""Plans a fleet run once: whom it rotates, by the facts that the audit left in the bucket."""
+"""Plans a fleet run once: chooses its users from the facts that the audit left in the bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose Users: whom this fleet run rotates, by the facts that the audit left in the bucket."""
+"""Choose Users: plans a fleet run from the facts that the audit left in the bucket."""
 
 from __future__ import annotations
 
